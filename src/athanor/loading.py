@@ -1,0 +1,39 @@
+"""Opening a potential from a folder of ours or from a published file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from athanor.errors import ConfigError, FormatError
+from athanor.potentials import Potential, load_folder
+
+
+def load(path: str | Path, species: Sequence[str] | None = None) -> Potential:
+    """Load a fitted potential.
+
+    Parameters
+    ----------
+    path : a folder that athanor saved, or an MLIP `.mtp` file.
+    species : chemical symbols in the order of the file's species indices; needed for `.mtp`, which
+        has only indices, and refused for our folders, which know their elements.
+
+    Raises
+    ------
+    FormatError : the file or folder is not a potential (names file, line, what was expected).
+    ConfigError : species missing, superfluous or of the wrong number.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if species is not None:
+            raise ConfigError(f"{path}: this potential knows its elements; leave species out")
+        return load_folder(path)
+    if not path.exists():
+        raise FormatError(path, None, "there is no such file or folder")
+    if path.suffix != ".mtp":
+        raise FormatError(path, None, "a potential is a folder saved by athanor or a .mtp file")
+    if species is None:
+        raise ConfigError(f"{path}: .mtp files have only species indices; name them, e.g. species Al,Ni")
+    from athanor.potentials.mtp import MomentTensorPotential
+
+    return MomentTensorPotential.from_mlip(path, species)

@@ -1,0 +1,117 @@
+"""The contract of a potential, and how one is found, loaded and saved.
+
+A new kind is one file in this package (or an entry point in the group `athanor.potentials`): a
+`PotentialConfig` subclass with a `kind`, and the fitted potential it gives. The conformance suite
+(`athanor.testing.conformance`) runs on whatever is found here.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
+
+from ase import Atoms
+
+from athanor.component import Component, discover
+from athanor.data.dataset import Dataset
+from athanor.errors import FormatError, UnknownElementError
+from athanor.structure import FloatArray, Labels
+
+HEADER = "potential.json"
+"""Every saved potential is a folder with this file: at least {"kind": ..., "version": ...}."""
+
+
+@runtime_checkable
+class Potential(Protocol):
+    """A fitted interatomic potential: immutable, pickles, knows its elements and cutoff (Å)."""
+
+    @property
+    def elements(self) -> frozenset[str]: ...
+
+    @property
+    def cutoff(self) -> float: ...
+
+    def predict(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Labels]:
+        """Energy (eV), forces (eV/Å) and stress (eV/Å³; None unless pbc is TTT) of each structure.
+
+        Raises UnknownElementError, StructureError (non-finite, singular cell, coincident atoms).
+        The structures are not modified.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write into a folder that must not exist yet; `load` gives a bit-equal potential."""
+        ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """A potential that gives dE_i/dtheta, for D-optimality (Novikov et al. 2021, section 2.3)."""
+
+    def features(self, structures: Sequence[Atoms]) -> list[FloatArray]:
+        """Per structure (n_atoms, n_parameters): derivative of each site energy by each parameter."""
+        ...
+
+
+class PotentialConfig(Component):
+    """The recipe of a potential; it is the [potential] section of a campaign file."""
+
+    provides: ClassVar[frozenset[str]] = frozenset()
+    """What the fitted potential offers beyond predict: 'features', 'variance', 'ensemble'."""
+
+    @abstractmethod
+    def fit(
+        self,
+        train: Dataset,
+        valid: Dataset,
+        *,
+        seed: int,
+        workdir: Path,
+        start: Potential | None = None,
+    ) -> Potential:
+        """Fit to `train`, stopping by `valid` (may be empty); warm start from `start` when given.
+
+        Raises FitError, ConfigError. Deterministic: equal arguments give equal bits.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Potential:
+        """Read what `save` wrote; FormatError names file and line of what is wrong."""
+
+    @classmethod
+    @abstractmethod
+    def example(cls, *, seed: int) -> Potential:
+        """A small fitted potential of this kind with random parameters, for the conformance suite."""
+
+
+def kinds() -> dict[str, type[PotentialConfig]]:
+    """Every kind of potential there is, by name."""
+    return discover("athanor.potentials", PotentialConfig)
+
+
+def load_folder(folder: Path) -> Potential:
+    """Load a potential saved by any kind; FormatError when the folder is not one."""
+    path = folder / HEADER
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(path, None, f"not the header of a saved potential ({error})") from None
+    kind = header.get("kind") if isinstance(header, dict) else None
+    known = kinds()
+    if kind not in known:
+        raise FormatError(path, None, f"kind is {kind!r}; the kinds are {', '.join(known)}")
+    return known[kind].load(folder)
+
+
+def check_elements(atoms: Atoms, elements: frozenset[str]) -> None:
+    """Raise UnknownElementError when a structure holds an element the potential does not know."""
+    unknown = sorted(set(atoms.symbols) - elements)
+    if unknown:
+        raise UnknownElementError(
+            f"the structure {atoms.get_chemical_formula()} holds {', '.join(unknown)}, but the "
+            f"potential knows only {', '.join(sorted(elements))}; fit one that includes it"
+        )

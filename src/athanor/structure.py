@@ -1,0 +1,107 @@
+"""Structures, their labels, and the checks every structure passes before it is evaluated."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from athanor.errors import LabelError, StructureError
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Energy, forces and stress of one structure at one level of theory.
+
+    Attributes
+    ----------
+    energy : total energy, eV.
+    forces : (n_atoms, 3), eV/Å.
+    stress : (3, 3), eV/Å³, ASE's sign (tension positive); None unless periodic in all
+        three directions.
+    """
+
+    energy: float
+    forces: FloatArray
+    stress: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A structure with its labels, the level of theory that gave them and where it came from."""
+
+    atoms: Atoms
+    labels: Labels
+    level: str = ""
+    origin: str = ""
+
+
+def bare(atoms: Atoms) -> Atoms:
+    """Return a copy of the geometry alone: numbers, positions, cell, pbc (no info, no calculator)."""
+    return Atoms(
+        numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
+    )
+
+
+def structure_id(atoms: Atoms) -> str:
+    """Return the hexadecimal identity of a geometry: equal bits give equal ids, nothing else does."""
+    digest = hashlib.sha256()
+    digest.update(np.ascontiguousarray(atoms.numbers, dtype="<i8").tobytes())
+    for array in (atoms.positions, atoms.cell.array):
+        # adding 0.0 turns -0.0 into 0.0, which compares equal and must hash equal
+        digest.update(np.ascontiguousarray(array + 0.0, dtype="<f8").tobytes())
+    digest.update(np.ascontiguousarray(atoms.pbc, dtype=np.uint8).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def check_structure(atoms: Atoms, *, where: str = "structure") -> None:
+    """Raise StructureError unless positions and cell are finite and periodic vectors span a volume.
+
+    Coincident atoms are found by the neighbour list, which raises the same error.
+    """
+    if len(atoms) == 0:
+        raise StructureError(f"{where}: it has no atoms; at least one is needed")
+    if not np.isfinite(atoms.positions).all():
+        index = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
+        raise StructureError(f"{where}: the position of atom {index} is not finite; mend the file")
+    cell = atoms.cell.array
+    if not np.isfinite(cell).all():
+        raise StructureError(f"{where}: the cell has a component that is not finite; mend the file")
+    vectors = cell[atoms.pbc]
+    if len(vectors) and _flat(vectors):
+        raise StructureError(
+            f"{where}: the periodic cell vectors {vectors.tolist()} are linearly dependent; "
+            "give independent vectors or make the direction non-periodic"
+        )
+
+
+def _flat(vectors: FloatArray) -> bool:
+    """Whether the rows span less than 1e-6 of the volume that orthogonal rows of their length would."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    if lengths.min() < 1e-6:
+        return True
+    unit = vectors / lengths[:, None]
+    return bool(np.linalg.svd(unit, compute_uv=False)[-1] < 1e-6)
+
+
+def check_labels(labels: Labels, n_atoms: int, *, where: str = "labels") -> None:
+    """Raise LabelError unless the labels are finite and shaped for `n_atoms` atoms."""
+    if not np.isfinite(labels.energy):
+        raise LabelError(f"{where}: the energy is {labels.energy}; only finite labels are trained on")
+    if labels.forces.shape != (n_atoms, 3):
+        raise LabelError(
+            f"{where}: forces have shape {labels.forces.shape}, expected ({n_atoms}, 3)"
+        )
+    if not np.isfinite(labels.forces).all():
+        raise LabelError(f"{where}: a force component is not finite; only finite labels are trained on")
+    if labels.stress is None:
+        return
+    if labels.stress.shape != (3, 3):
+        raise LabelError(f"{where}: stress has shape {labels.stress.shape}, expected (3, 3)")
+    if not np.isfinite(labels.stress).all():
+        raise LabelError(f"{where}: a stress component is not finite; only finite labels are trained on")
