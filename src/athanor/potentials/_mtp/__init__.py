@@ -1,0 +1,1 @@
+"""Private parts of moment tensor potentials: basis, files, NumPy twin, fit."""
