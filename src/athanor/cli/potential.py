@@ -1,0 +1,126 @@
+"""Verbs on potentials: fit, errors, evaluate."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from athanor.cli.files import (
+    JsonOption,
+    OutOption,
+    PotentialArgument,
+    SpeciesOption,
+    labelled,
+    open_potential,
+    parse_species,
+    refuse_existing,
+    structures_of,
+)
+from athanor.cli.progress import duration, in_batches
+from athanor.component import choose
+from athanor.data.dataset import Dataset
+from athanor.errors import FormatError
+from athanor.potentials import Potential, PotentialConfig
+
+
+def fit(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE.toml", help="A [potential] section, or its keys alone.")
+    ],
+    training: Annotated[Path, typer.Argument(metavar="TRAINING", help="Labelled structures.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet.")],
+    valid: Annotated[
+        Path | None, typer.Option("--valid", help="Labelled structures that tell when to stop.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds, equal bits.")] = 0,
+    species: SpeciesOption = None,
+) -> None:
+    """Fit a potential to labelled structures and save it."""
+    refuse_existing(out)
+    config = read_recipe(recipe)
+    order = parse_species(species)
+    train = labelled(training, species=order)
+    held_out = Dataset() if valid is None else labelled(valid, species=order)
+    print(f"fitting {_name(config)} to {_size(train)}" + (f", stopped by {_size(held_out)}" if valid else ""))
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="athanor-fit-") as workdir:
+        potential = config.fit(train, held_out, seed=seed, workdir=Path(workdir))
+    potential.save(out)
+    print(f"fitted in {duration(time.monotonic() - begin)}, saved in {out}")
+    for name, frames in (("training", train), ("validation", held_out)):
+        if len(frames):
+            _show_errors(_error_table(potential, frames), title=f"errors, {name}")
+
+
+def read_recipe(path: Path) -> PotentialConfig:
+    """Read a recipe: the [potential] section of a file, or a file that is nothing but its keys.
+
+    Raises FormatError (unreadable, not TOML), ConfigError (unknown kind or key).
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FormatError(path, None, f"not a readable TOML file ({error})") from None
+    section = table.get("potential", table)
+    if not isinstance(section, dict):
+        raise FormatError(path, None, "potential must be a section, [potential] with its keys below")
+    return choose("athanor.potentials", PotentialConfig, section, where=f"{path} [potential]")
+
+
+def errors(
+    potential: PotentialArgument,
+    labelled_file: Annotated[
+        Path, typer.Argument(metavar="LABELLED", help="Structures with energies and forces.")
+    ],
+    json_: JsonOption = False,
+    species: SpeciesOption = None,
+) -> None:
+    """Compare a potential with labels: MAE, RMSE, maximum of energy, forces, stress."""
+    opened = open_potential(potential, species=parse_species(species))
+    table = _error_table(opened.potential, labelled(labelled_file, species=opened.species))
+    if json_:
+        print(json.dumps(table, indent=2, allow_nan=False))
+    else:
+        _show_errors(table, title=f"{potential} against {labelled_file}")
+
+
+def evaluate(
+    potential: PotentialArgument,
+    structures: Annotated[Path, typer.Argument(metavar="STRUCTURES")],
+    out: OutOption,
+    species: SpeciesOption = None,
+) -> None:
+    """Write energy, forces and stress of structures as extended XYZ."""
+    from athanor.data.formats import write_structures
+
+    refuse_existing(out)
+    opened = open_potential(potential, species=parse_species(species))
+    found = structures_of(structures, species=opened.species)
+    labels = in_batches(found, opened.potential.predict, doing="evaluating")
+    write_structures(out, found, labels=labels)
+    print(f"{len(found)} structures evaluated, written to {out}")
+
+
+def _error_table(potential: Potential, frames: Dataset) -> dict[str, Any]:
+    from athanor.data.metrics import errors as measure
+
+    predicted = in_batches(frames.structures, potential.predict, doing="evaluating")
+    return measure(frames.labels, predicted).as_dict()
+
+
+def _name(config: PotentialConfig) -> str:
+    return str(getattr(config, "kind", type(config).__name__))
+
+
+def _size(frames: Dataset) -> str:
+    return f"{len(frames)} structures ({frames.n_atoms} atoms)"
+
+
+def _show_errors(table: dict[str, Any], *, title: str) -> None:
+    print(title, table)

@@ -1,0 +1,161 @@
+"""Verbs on structures: relax, mindist, convert."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ase import Atoms
+
+from athanor.cli.distances import LARGEST_CUTOFF, shortest
+from athanor.cli.extrapolation import HaltOption, SaveOption, query_of
+from athanor.cli.files import (
+    JsonOption,
+    OutOption,
+    PotentialArgument,
+    SpeciesOption,
+    open_potential,
+    parse_species,
+    refuse_existing,
+    structures_of,
+)
+from athanor.cli.progress import progress
+from athanor.cli.relaxation import Relaxed, relax_one
+from athanor.errors import ConfigError, FormatError
+from athanor.structure import Labels
+
+
+def relax(
+    potential: PotentialArgument,
+    structures: Annotated[Path, typer.Argument(metavar="STRUCTURES")],
+    out: OutOption,
+    fmax: Annotated[float, typer.Option("--fmax", help="Largest force left, eV/Å.")] = 0.01,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Give up after this many.")] = 500,
+    cell: Annotated[bool, typer.Option("--cell", help="Relax the cell as well.")] = False,
+    pressure: Annotated[
+        float, typer.Option("--pressure-GPa", help="Outer pressure; needs --cell.")
+    ] = 0.0,
+    training: Annotated[
+        Path | None, typer.Option("--training", help="Training set: grade every step on the way.")
+    ] = None,
+    save: SaveOption = None,
+    halt: HaltOption = None,
+    species: SpeciesOption = None,
+) -> None:
+    """Relax structures (info keys converged, steps; with --training also grade and verdict).
+
+    With --training, a relaxation stops at the step whose grade reaches --halt.
+    """
+    from athanor.data.formats import write_structures
+
+    _check_options(fmax=fmax, cell=cell, pressure=pressure, training=training, save=save, halt=halt)
+    refuse_existing(out)
+    opened = open_potential(potential, species=parse_species(species))
+    found = structures_of(structures, species=opened.species)
+    query = None if training is None else query_of(opened, training, save=save, halt=halt)
+    done: list[Relaxed] = []
+    with progress("relaxing", total=len(found)) as advance:
+        for atoms in found:
+            done.append(
+                relax_one(
+                    atoms,
+                    opened.potential,
+                    fmax=fmax,
+                    steps=steps,
+                    pressure_GPa=pressure if cell else None,
+                    query=query,
+                )
+            )
+            advance(1)
+    write_structures(
+        out, [one.atoms for one in done], labels=[one.labels for one in done],
+        info=[one.info() for one in done],
+    )
+    converged = sum(one.converged for one in done)
+    print(f"{converged} of {len(done)} relaxed to {fmax} eV/Å, written to {out}")
+
+
+def _check_options(
+    *, fmax: float, cell: bool, pressure: float, training: Path | None,
+    save: float | None, halt: float | None,
+) -> None:
+    if not fmax > 0:
+        raise ConfigError(f"--fmax {fmax}: the largest force left must be positive, in eV/Å")
+    if pressure and not cell:
+        raise ConfigError("--pressure-GPa acts on the cell: give --cell as well")
+    if training is None and (save is not None or halt is not None):
+        raise ConfigError("--save and --halt are thresholds of grades: give --training as well")
+
+
+def mindist(
+    structures: Annotated[Path, typer.Argument(metavar="STRUCTURES")],
+    json_: JsonOption = False,
+    species: SpeciesOption = None,
+) -> None:
+    """Show the shortest distances, by pair of species and by structure."""
+    found = structures_of(structures, species=parse_species(species))
+    each = [shortest(atoms) for atoms in found]
+    pairs: dict[str, float] = {}
+    for one in each:
+        for pair, distance in one.items():
+            pairs[pair] = min(distance, pairs.get(pair, distance))
+    nearest = [min(one.values(), default=None) for one in each]
+    if json_:
+        print(json.dumps({"unit": "Å", "pairs": dict(sorted(pairs.items())), "structures": nearest}))
+        return
+    _show_distances(found, pairs, nearest)
+
+
+def _show_distances(
+    found: Sequence[Atoms], pairs: dict[str, float], nearest: Sequence[float | None]
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    by_pair = Table("pair", "shortest, Å", title="by pair of species", title_justify="left")
+    for pair, distance in sorted(pairs.items()):
+        by_pair.add_row(pair, f"{distance:.4f}")
+    by_structure = Table(
+        "structure", "formula", "shortest, Å", title="by structure", title_justify="left"
+    )
+    for index, (atoms, distance) in enumerate(zip(found, nearest, strict=True)):
+        text = f"beyond {LARGEST_CUTOFF:g}" if distance is None else f"{distance:.4f}"
+        by_structure.add_row(str(index), atoms.get_chemical_formula(), text)
+    console.print(by_pair)
+    console.print(by_structure)
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="It must not exist yet.")],
+    species: SpeciesOption = None,
+) -> None:
+    """Convert structures between formats, or a potential between our folder and .mtp.
+
+    The suffix of OUT says what is written. Labels are kept where every structure has them.
+    """
+    refuse_existing(target)
+    order = parse_species(species)
+    if source.suffix == ".mtp" or source.is_dir():
+        _convert_potential(source, target, species=order)
+    else:
+        _convert_structures(source, target, species=order)
+    print(f"written to {target}")
+
+
+def _convert_potential(source: Path, target: Path, *, species: tuple[str, ...] | None) -> None:
+    potential = open_potential(source, species=species).potential
+    if target.suffix != ".mtp":
+        potential.save(target)
+        return
+    write = getattr(potential, "to_mlip", None)
+    if write is None:
+        raise ConfigError(
+            f"{source}: only moment tensor potentials can be written as .mtp; "
+            "give OUT without that suffix for a folder of ours"
+        )
+    write(target)

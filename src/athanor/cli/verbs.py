@@ -1,0 +1,59 @@
+"""The table of verbs; each is a function in the module of its group."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from athanor.cli import campaign, extrapolation, kinds, potential, structures
+
+PANELS = {
+    "Campaign": (campaign.init, campaign.run, campaign.status, campaign.report, kinds.kinds),
+    "Potential": (potential.fit, potential.errors, potential.evaluate),
+    "Extrapolation": (extrapolation.grade, extrapolation.select),
+    "Structures": (structures.relax, structures.mindist, structures.convert),
+}
+
+
+def build() -> Any:
+    """Return the whole command line as one click command."""
+    app = typer.Typer(
+        name="athanor",
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(athanor)
+    for panel, verbs in PANELS.items():
+        for verb in verbs:
+            app.command(rich_help_panel=panel)(verb)
+    return get_command(app)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        import athanor
+
+        print(athanor.__version__)
+        raise typer.Exit
+
+
+def athanor(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Interatomic potentials by active learning: labels are bought only where the potential guesses.
+
+    A POTENTIAL is a folder that athanor saved, or a .mtp file with --species Al,Ni. A STRUCTURES
+    file is anything ASE reads, or a .cfg. Exit codes: 0 done, 1 bad input, 2 stopped by a limit,
+    3 internal error.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
