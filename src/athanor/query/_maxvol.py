@@ -83,7 +83,7 @@ class ActiveSet:
         return _exchanged(start, offered, numbers, threshold)
 
     def grades(self, rows: FloatArray) -> FloatArray:
-        """Extrapolation grade max_j |(row A^-1)_j| of each of the rows, (n, m); inf if not finite."""
+        """Grade max_j |(row A^-1)_j| of each of the rows, (n, m); inf where one is not finite."""
         found = np.concatenate([np.empty(0), *(g for _, g in self._graded(rows))])
         return np.where(np.isfinite(found), found, np.inf)
 
