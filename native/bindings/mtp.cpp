@@ -1,0 +1,118 @@
+#include "arrays.hpp"
+
+#include "athanor/mtp.hpp"
+
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <string>
+
+namespace athanor::bindings {
+namespace {
+
+using Vector = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Radial = nb::ndarray<const double, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Table = nb::ndarray<const std::int32_t, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
+using Mapping = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+std::vector<std::array<std::int32_t, 4>> rows_of(const Table& table) {
+    std::vector<std::array<std::int32_t, 4>> rows(table.shape(0));
+    for (std::size_t n = 0; n < rows.size(); ++n)
+        for (int k = 0; k < 4; ++k) rows[n][k] = table.data()[4 * n + k];
+    return rows;
+}
+
+Isa isa_of(const std::string& name) {
+    if (name == "auto") return Isa::automatic;
+    if (name == "plain") return Isa::plain;
+    if (name == "avx2") return Isa::avx2;
+    if (name == "avx512") return Isa::avx512;
+    throw std::invalid_argument("isa must be auto, plain, avx2 or avx512");
+}
+
+std::unique_ptr<MtpProgram> make(const Table& basic, const Table& times, const Mapping& mapping, int n_moments,
+                                 double min_dist, double max_dist, double scaling, const Radial& radial,
+                                 const Vector& species_coeffs, const Vector& moment_coeffs,
+                                 const std::vector<int>& core_numbers) {
+    if (radial.shape(0) != radial.shape(1)) throw std::invalid_argument("radial: species differ in number");
+    MtpSpec s;
+    s.n_species = static_cast<int>(radial.shape(0));
+    s.n_radial = static_cast<int>(radial.shape(2));
+    s.n_chebyshev = static_cast<int>(radial.shape(3));
+    s.min_dist = min_dist, s.max_dist = max_dist, s.scaling = scaling;
+    s.radial.assign(radial.data(), radial.data() + radial.size());
+    s.species_coeffs.assign(species_coeffs.data(), species_coeffs.data() + species_coeffs.size());
+    s.moment_coeffs.assign(moment_coeffs.data(), moment_coeffs.data() + moment_coeffs.size());
+    s.basic = rows_of(basic), s.times = rows_of(times);
+    s.mapping.assign(mapping.data(), mapping.data() + mapping.size());
+    s.n_moments = n_moments;
+    s.core_numbers = core_numbers;
+    return std::make_unique<MtpProgram>(s);
+}
+
+nb::tuple evaluate_one(const MtpProgram& p, const Positions& positions, const Types& types, const Cell& cell,
+                       const Periodic& periodic, bool forces, bool features, int threads, const std::string& isa) {
+    const System s = system_of(positions, types, cell, periodic, p.spec.n_species);
+    const std::size_t n = positions.shape(0), width = p.n_parameters();
+    std::vector<double> f(forces ? 3 * n : 0), site(n), rows(features ? n * width : 0);
+    MtpResult result;
+    result.forces = forces ? f.data() : nullptr;
+    result.site_energies = site.data();
+    result.features = features ? rows.data() : nullptr;
+    const Isa chosen = isa_of(isa);
+    {
+        nb::gil_scoped_release release;
+        evaluate(p, s, result, threads, chosen);
+    }
+    std::vector<double> virial(result.virial, result.virial + 9);
+    return nb::make_tuple(result.energy, owned(std::move(f), {forces ? n : 0, 3}), owned(std::move(virial), {3, 3}),
+                          result.volume, owned(std::move(site), {n}),
+                          owned(std::move(rows), {features ? n : 0, width}));
+}
+
+nb::tuple design_one(const MtpProgram& p, const Positions& positions, const Types& types, const Cell& cell,
+                     const Periodic& periodic, bool radial, const std::string& isa) {
+    const System s = system_of(positions, types, cell, periodic, p.spec.n_species);
+    const std::size_t n = positions.shape(0), width = n_columns(p, radial);
+    std::vector<double> energy(width), forces(3 * n * width), virial(6 * width);
+    MtpDesign rows{radial, energy.data(), forces.data(), virial.data()};
+    const Isa chosen = isa_of(isa);
+    {
+        nb::gil_scoped_release release;
+        design(p, s, rows, chosen);
+    }
+    return nb::make_tuple(owned(std::move(energy), {width}), owned(std::move(forces), {n, 3, width}),
+                          owned(std::move(virial), {6, width}));
+}
+
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> names = {"plain"};
+    if (supported(Isa::avx2)) names.push_back("avx2");
+    if (supported(Isa::avx512)) names.push_back("avx512");
+    return names;
+}
+
+} // namespace
+
+void bind_mtp(nb::module_& m) {
+    m.def("instruction_sets", &instruction_sets, "What this processor can run, narrowest first.");
+    nb::class_<MtpProgram>(m, "Mtp", "A moment tensor potential laid out for the kernels.")
+        .def_static("make", &make, nb::kw_only(), nb::arg("basic"), nb::arg("times"), nb::arg("mapping"),
+                    nb::arg("n_moments"), nb::arg("min_dist"), nb::arg("max_dist"), nb::arg("scaling"),
+                    nb::arg("radial"), nb::arg("species_coeffs"), nb::arg("moment_coeffs"),
+                    nb::arg("core_numbers"))
+        .def_prop_ro("n_parameters", &MtpProgram::n_parameters)
+        .def_prop_ro("n_products", [](const MtpProgram& p) { return p.products.size(); })
+        .def("evaluate", &evaluate_one, nb::arg("positions"), nb::arg("types"), nb::arg("cell"), nb::arg("periodic"),
+             nb::kw_only(), nb::arg("forces") = true, nb::arg("features") = false, nb::arg("threads") = 1,
+             nb::arg("isa") = "auto",
+             "(energy eV, forces (n,3) eV/Å, dE/dstrain (3,3) eV, volume Å^3, site energies (n,), "
+             "features (n,p))")
+        .def("design", &design_one, nb::arg("positions"), nb::arg("types"), nb::arg("cell"), nb::arg("periodic"),
+             nb::kw_only(), nb::arg("radial") = true, nb::arg("isa") = "auto",
+             "Derivatives by parameters of energy (p,), forces (n,3,p) and dE/dstrain (6,p).");
+}
+
+} // namespace athanor::bindings
