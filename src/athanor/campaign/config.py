@@ -1,0 +1,207 @@
+"""A campaign file: one TOML file that says which potential, query, starts, sampler and oracle."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from athanor.component import Component, choose, nearest
+from athanor.errors import ConfigError, FormatError
+from athanor.oracle import OracleConfig
+from athanor.potentials import PotentialConfig
+from athanor.query import QueryConfig
+from athanor.sample import SamplerConfig, StartConfig
+from athanor.validate import PropertyConfig
+
+CHOSEN: tuple[tuple[str, str, type[Component]], ...] = (
+    ("potential", "athanor.potentials", PotentialConfig),
+    ("query", "athanor.query", QueryConfig),
+    ("start", "athanor.sample", StartConfig),
+    ("sample", "athanor.sample", SamplerConfig),
+    ("oracle", "athanor.oracle", OracleConfig),
+)
+"""Section, package and contract of what a campaign chooses by `kind`."""
+
+SECTIONS = ("campaign", *(name for name, _, _ in CHOSEN), "validate", "cycle", "stop")
+
+CHANGEABLE = ("campaign.name", "campaign.workers", "stop", "validate")
+"""What may differ when a campaign goes on; anything else would make another campaign of it."""
+
+
+class CampaignSection(Component):
+    """[campaign]: its name, its seed and how many processes work at once."""
+
+    name: str = Field(default="campaign", min_length=1)
+    seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=2, ge=1, le=4096)
+
+
+class CycleSection(Component):
+    """[cycle]: structures labelled first, trajectories and labels of each turn, validation share."""
+
+    initial: int = Field(ge=1)
+    trajectories: int = Field(ge=1)
+    labels: int = Field(ge=1)
+    valid_fraction: float = Field(default=0.1, ge=0, lt=1)
+
+
+class StopSection(Component):
+    """[stop]: when to end; the first rule that holds ends the campaign.
+
+    A trajectory is untriggered when it ran its full schedule and nothing halted it; with
+    `trigger = "save"` it must not even have left a candidate.
+    """
+
+    untriggered_cycles: int | None = Field(default=None, ge=1)
+    max_cycles: int | None = Field(default=None, ge=0)
+    max_labels: int | None = Field(default=None, ge=1)
+    max_hours: float | None = Field(default=None, gt=0)
+    trigger: Literal["halt", "save"] = "halt"
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.max_cycles is None and self.max_labels is None and self.max_hours is None:
+            raise ValueError(
+                "give at least one of max_cycles, max_labels, max_hours, or it may never end"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class CampaignConfig:
+    """Everything a campaign is made from; pickles, compares by value.
+
+    Raises
+    ------
+    ConfigError : the query needs what the potential does not provide.
+    """
+
+    campaign: CampaignSection
+    potential: PotentialConfig
+    query: QueryConfig
+    start: StartConfig
+    sample: SamplerConfig
+    oracle: OracleConfig
+    cycle: CycleSection
+    stop: StopSection
+    validate: tuple[PropertyConfig, ...] = ()
+    source: str = field(default="", compare=False)
+    """The text of the file it was read from."""
+
+    def __post_init__(self) -> None:
+        lacking = sorted(self.query.requires - self.potential.provides)
+        if lacking:
+            provided = ", ".join(sorted(self.potential.provides)) or "nothing beyond predictions"
+            raise ConfigError(
+                f"[query] {_kind(self.query)} needs {', '.join(lacking)}, but [potential] "
+                f"{_kind(self.potential)} provides {provided}; choose another query or potential"
+            )
+
+    @classmethod
+    def read(cls, path: str | Path) -> CampaignConfig:
+        """Read a campaign file; FormatError when it is not TOML, ConfigError when a key is wrong."""
+        path = Path(path)
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except OSError as error:
+            raise FormatError(
+                path, None, f"cannot be read ({error.strerror}); give a campaign file in TOML"
+            ) from None
+        except UnicodeDecodeError:
+            raise FormatError(path, None, "is not UTF-8 text; a campaign file is TOML") from None
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            found = re.search(r"\(at line (\d+), column \d+\)", str(error))
+            line = int(found[1]) if found else len(text.splitlines())
+            raise FormatError(path, line, f"this is not TOML: {error}") from None
+        return cls.of(tables, where=str(path), source=text)
+
+    @classmethod
+    def of(
+        cls, tables: Mapping[str, Any], *, where: str = "campaign", source: str = ""
+    ) -> CampaignConfig:
+        """Build from the tables of a campaign file; ConfigError in one sentence."""
+        for name in tables:
+            if name not in SECTIONS:
+                raise ConfigError(
+                    f"{where}: unknown section [{name}]{nearest(name, SECTIONS)}; "
+                    f"the sections are {', '.join(SECTIONS)}"
+                )
+        chosen: dict[str, Any] = {
+            name: choose(package, base, _table(tables, name, where), where=f"{where}: [{name}]")
+            for name, package, base in CHOSEN
+        }
+        listed = tables.get("validate", [])
+        if not isinstance(listed, list) or not all(isinstance(item, Mapping) for item in listed):
+            raise ConfigError(f"{where}: write each property as a section [[validate]]")
+        properties = tuple(
+            choose(
+                "athanor.validate",
+                PropertyConfig,  # type: ignore[type-abstract]  # only subclasses are built
+                item,
+                where=f"{where}: [[validate]] number {number}",
+            )
+            for number, item in enumerate(listed, start=1)
+        )
+        simple: dict[str, Any] = {
+            name: kind.parse(_table(tables, name, where), where=f"{where}: [{name}]")
+            for name, kind in (
+                ("campaign", CampaignSection),
+                ("cycle", CycleSection),
+                ("stop", StopSection),
+            )
+        }
+        try:
+            return cls(**simple, **chosen, validate=properties, source=source)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every section with every default written out, as plain JSON data."""
+        sections = {
+            name: getattr(self, name).model_dump(mode="json")
+            for name in SECTIONS
+            if name != "validate"
+        }
+        return {**sections, "validate": [item.model_dump(mode="json") for item in self.validate]}
+
+
+def changed_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Say which key differs between two `as_dict`s in a way that makes another campaign, if any."""
+    before, after = _flat(old), _flat(new)
+    for key in sorted(before.keys() | after.keys()):
+        if key.startswith(CHANGEABLE) or before.get(key) == after.get(key):
+            continue
+        return f"{key} was {before.get(key)!r} and is now {after.get(key)!r}"
+    return None
+
+
+def _table(tables: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    if name not in tables:
+        raise ConfigError(f"{where}: the section [{name}] is missing")
+    table = tables[name]
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: {name} is to be a section [{name}], found {table!r}")
+    return table
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _kind(component: Component) -> str:
+    return f"kind = {getattr(component, 'kind', type(component).__name__)!r}"

@@ -1,0 +1,313 @@
+"""What to do next: a pure function of the campaign file and the state.
+
+The plan walks from the first structures through the cycles; the first thing on the way that is
+not done yet is the step to take.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from athanor.campaign.config import CampaignConfig
+from athanor.campaign.events import CampaignFinished
+from athanor.campaign.state import State
+from athanor.campaign.tasks import Task
+
+BARREN = 2
+"""Cycles in a row whose every label failed before the campaign gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Tasks that can all run now, in any order."""
+
+    cycle: int
+    phase: str
+    tasks: tuple[Task, ...]
+    planned: int
+    """Tasks of this phase, done ones included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Put these labels (task id, origin) into the store, after the snapshot of cycle `before`."""
+
+    cycle: int
+    labels: tuple[tuple[str, str], ...]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """Export the potential of this fit and its training set, and write that the campaign ended."""
+
+    stopped_by: str
+    cycle: int
+    potential: str
+    train: str
+    valid: str
+    properties: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Nothing can be done, for a reason; `tasks` failed and may be tried again in a later run."""
+
+    reason: str
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The campaign has ended and everything is in place."""
+
+
+Step = Work | Freeze | Conclude | Abort | Done
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A potential and what led to it: the fit's id, its snapshots, and the counts that stop a campaign."""
+
+    cycle: int
+    fit: str
+    train: str
+    valid: str
+    frozen: int
+    bought: int
+    quiet: int = 0
+    barren: int = 0
+
+
+def plan(config: CampaignConfig, state: State) -> Step:
+    """The next step of the campaign."""
+    reached = _first(config, state)
+    while isinstance(reached, Generation):
+        stop = stopped_by(config, state, reached)
+        if stop is not None:
+            return _end(config, state, reached, stop)
+        reached = _turn(config, state, reached)
+    return reached
+
+
+def stopped_by(config: CampaignConfig, state: State, now: Generation) -> str | None:
+    """The stopping rule that holds at this generation, if any."""
+    stop = config.stop
+    if stop.untriggered_cycles is not None and now.quiet >= stop.untriggered_cycles:
+        return "untriggered"
+    if stop.max_labels is not None and now.bought >= stop.max_labels:
+        return "max_labels"
+    if stop.max_cycles is not None and now.cycle >= stop.max_cycles:
+        return "max_cycles"
+    if stop.max_hours is not None and state.elapsed_s >= 3600 * stop.max_hours:
+        # the clock only counts where the next cycle has not begun, or a rerun would go back
+        begun = any(task.id in state.finished_tasks for task in sample_tasks(config, now))
+        return None if begun else "max_hours"
+    return None
+
+
+def draw_task(config: CampaignConfig) -> Task:
+    """Draw the structures that are labelled first."""
+    start = config.start.model_dump(mode="json")
+    count = config.cycle.initial
+    payload = {"start": start, "count": count}
+    seed = config.campaign.seed
+    return Task("draw", payload, seed=seed, title=f"{count} starting structures")
+
+
+def label_task(state: State, cycle: int, chosen: dict[str, Any]) -> Task:
+    """Label one structure; nothing but the structure and the level of theory is in the identity."""
+    return Task(
+        "label",
+        {"level": state.level},
+        (chosen["structure"],),
+        cycle=cycle,
+        title=chosen["reason"],
+        hints={"artefact": chosen["artefact"], "index": chosen["index"]},
+    )
+
+
+def fit_task(config: CampaignConfig, cycle: int, train: str, valid: str, before: str) -> Task:
+    """Fit to a snapshot, warm from the potential of the fit `before` ('' for none)."""
+    payload = {"potential": config.potential.model_dump(mode="json")}
+    inputs = (train, valid, before)
+    seed = config.campaign.seed
+    return Task("fit", payload, inputs, seed=seed, cycle=cycle, title="the potential")
+
+
+def sample_tasks(config: CampaignConfig, now: Generation) -> list[Task]:
+    """The trajectories of the cycle after this generation."""
+    cycle = now.cycle + 1
+    recipes = {
+        name: getattr(config, name).model_dump(mode="json") for name in ("start", "sample", "query")
+    }
+    return [
+        Task(
+            "sample",
+            {**recipes, "cycle": cycle, "trajectory": number},
+            (now.fit, now.train),
+            seed=config.campaign.seed,
+            cycle=cycle,
+            title=f"trajectory {number}",
+        )
+        for number in range(1, config.cycle.trajectories + 1)
+    ]
+
+
+def select_task(
+    config: CampaignConfig, state: State, now: Generation, harvests: list[str], budget: int
+) -> Task:
+    """Choose at most `budget` of the harvested structures that are neither labelled nor failed."""
+    failed = {f.task for f in state.failed_tasks.values() if f.kind == "label" and f.cycle <= now.cycle}
+    payload = {
+        "query": config.query.model_dump(mode="json"),
+        "budget": budget,
+        "level": state.level,
+        "failed": sorted(failed),
+    }
+    inputs = (now.fit, now.train, now.valid, *harvests)
+    seed = config.campaign.seed
+    return Task("select", payload, inputs, seed=seed, cycle=now.cycle + 1, title="candidates")
+
+
+def check_task(cycle: int, fit: str, labels: list[str]) -> Task:
+    """Compare the potential with labels it was not trained on."""
+    return Task("test", {}, (fit, *labels), cycle=cycle, title="errors on the new labels")
+
+
+def validate_tasks(config: CampaignConfig, now: Generation) -> list[Task]:
+    """Measure every property with the final potential and with the oracle."""
+    oracle = config.oracle.model_dump(mode="json")
+    return [
+        Task(
+            "validate",
+            {"property": item.model_dump(mode="json"), "oracle": oracle},
+            (now.fit,),
+            seed=config.campaign.seed,
+            cycle=now.cycle,
+            title=str(getattr(item, "kind", type(item).__name__)),
+            hints={"number": number},
+        )
+        for number, item in enumerate(config.validate)
+    ]
+
+
+def _first(config: CampaignConfig, state: State) -> Step | Generation:
+    """From nothing to the first potential."""
+    draw = draw_task(config)
+    if pending := state.pending([draw]):
+        return Work(0, "start", pending, 1)
+    chosen = [
+        {"structure": name, "artefact": draw.id, "index": index, "reason": f"start {index + 1}"}
+        for index, name in enumerate(state.summary(draw.id)["structures"])
+    ]
+    if config.stop.max_labels is not None:
+        chosen = chosen[: config.stop.max_labels]
+    tasks = _distinct([label_task(state, 0, one) for one in chosen])
+    if pending := state.pending(tasks):
+        return Work(0, "label", pending, len(tasks))
+    good = [task for task in tasks if task.id in state.finished_tasks]
+    if not good:
+        return _all_failed(state, tasks, "every label of the first structures failed")
+    if 0 not in state.snapshots:
+        return Freeze(0, tuple((task.id, f"cycle 0: {task.title}") for task in good), None)
+    made = state.snapshots[0]
+    fit = fit_task(config, 0, made.train, made.valid, "")
+    if pending := state.pending([fit]):
+        return Work(0, "fit", pending, 1)
+    return Generation(0, fit.id, made.train, made.valid, 0, len(good))
+
+
+def _turn(config: CampaignConfig, state: State, now: Generation) -> Step | Generation:
+    """One cycle: sample and select, then learn."""
+    tasks = sample_tasks(config, now)
+    if pending := state.pending(tasks):
+        return Work(now.cycle + 1, "sample", pending, len(tasks))
+    runs = [task for task in tasks if task.id in state.finished_tasks]
+    if not runs:
+        return _all_failed(state, tasks, f"every trajectory of cycle {now.cycle + 1} failed")
+    triggers = [_triggered(config, state.summary(task.id)) for task in runs]
+    quiet = now.quiet + 1 if len(runs) == len(tasks) and not any(triggers) else 0
+    after = dataclasses.replace(now, cycle=now.cycle + 1, quiet=quiet)
+    harvests = [task.id for task in runs if state.summary(task.id)["candidates"]]
+    if not harvests:
+        return after
+    budget = config.cycle.labels
+    if config.stop.max_labels is not None:
+        budget = min(budget, config.stop.max_labels - now.bought)
+    select = select_task(config, state, now, harvests, budget)
+    if pending := state.pending([select]):
+        return Work(after.cycle, "select", pending, 1)
+    chosen = state.summary(select.id)["chosen"]
+    return _learn(config, state, after, chosen) if chosen else after
+
+
+def _learn(
+    config: CampaignConfig, state: State, now: Generation, chosen: list[dict[str, Any]]
+) -> Step | Generation:
+    """The second half of a cycle: label, compare, refit."""
+    tasks = _distinct([label_task(state, now.cycle, one) for one in chosen])
+    if pending := state.pending(tasks):
+        return Work(now.cycle, "label", pending, len(tasks))
+    good = [task for task in tasks if task.id in state.finished_tasks]
+    if not good:
+        if now.barren + 1 >= BARREN:
+            return _all_failed(state, tasks, f"every label failed in {BARREN} cycles in a row")
+        return dataclasses.replace(now, barren=now.barren + 1)
+    if now.cycle not in state.snapshots:
+        labels = tuple((task.id, f"cycle {now.cycle}: {task.title}") for task in good)
+        return Freeze(now.cycle, labels, now.frozen)
+    made = state.snapshots[now.cycle]
+    check = check_task(now.cycle, now.fit, [task.id for task in good])
+    fit = fit_task(config, now.cycle, made.train, made.valid, now.fit)
+    if pending := state.pending([check, fit]):
+        return Work(now.cycle, "fit", pending, 2)
+    return dataclasses.replace(
+        now,
+        fit=fit.id,
+        train=made.train,
+        valid=made.valid,
+        frozen=now.cycle,
+        bought=now.bought + len(good),
+        barren=0,
+    )
+
+
+def _end(config: CampaignConfig, state: State, now: Generation, stop: str) -> Step:
+    """Validate, export, done."""
+    tasks = validate_tasks(config, now)
+    if pending := state.pending(tasks):
+        return Work(now.cycle, "validate", pending, len(tasks))
+    measured = tuple(task.id for task in tasks)
+    if _same_end(state.ended, stop, now, measured):
+        return Done()
+    return Conclude(stop, now.cycle, now.fit, now.train, now.valid, measured)
+
+
+def _same_end(
+    ended: CampaignFinished | None, stop: str, now: Generation, measured: tuple[str, ...]
+) -> bool:
+    if ended is None:
+        return False
+    found = (ended.stopped_by, ended.cycle, ended.potential, ended.properties)
+    return found == (stop, now.cycle, now.fit, measured)
+
+
+def _triggered(config: CampaignConfig, summary: Any) -> bool:
+    halted = summary["stopped_by"] != "completed" or summary["steps"] < summary["planned"]
+    return halted or (config.stop.trigger == "save" and summary["candidates"] > 0)
+
+
+def _all_failed(state: State, tasks: list[Task], what: str) -> Abort:
+    first = state.failed_tasks[tasks[0].id].reason
+    return Abort(
+        f"{what}; the first said: {first}; mend that and run the same line again",
+        tuple(task.id for task in tasks),
+    )
+
+
+def _distinct(tasks: list[Task]) -> list[Task]:
+    """Without repetitions, in order."""
+    return list({task.id: task for task in tasks}.values())
