@@ -80,7 +80,7 @@ def close(found: object, expected: object, *, within: float, what: str) -> None:
     """Demand |found - expected| <= within * (1 + max|expected|) and finite, entry by entry."""
     one, two = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     demand(one.shape == two.shape, f"{what}: shape {one.shape}, expected {two.shape}")
-    demand(bool(np.isfinite(one).all()), f"{what}: not finite")
+    demand(bool(np.isfinite(one).all() and np.isfinite(two).all()), f"{what}: not finite")
     off = float(np.abs(one - two).max(initial=0.0))
     allowed = within * (1.0 + float(np.abs(two).max(initial=0.0)))
     demand(off <= allowed, f"{what}: off by {off:.3g}, allowed are {allowed:.3g}")

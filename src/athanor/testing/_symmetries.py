@@ -130,8 +130,9 @@ def check_separate_parts(subject: Subject) -> None:
         structures.open_along([0, 1, 2], subject.elements, rng, spacing=subject.spacing)
         for _ in range(2)
     )
-    extent = np.ptp(np.concatenate([one.positions, two.positions]), axis=0).max()
-    two.positions += structures.unit_vector(rng) * 2 * (2 * extent + subject.potential.cutoff)
+    direction = structures.unit_vector(rng)
+    overlap = (one.positions @ direction).max() - (two.positions @ direction).min()
+    two.positions += (overlap + 1.001 * subject.potential.cutoff) * direction
     both, first, second = subject.potential.predict([one + two, one, two])
     expected = replace(
         first,
