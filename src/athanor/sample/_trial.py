@@ -1,0 +1,214 @@
+"""A potential on trial while it moves atoms: evaluated directly, watched, graded, harvested."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+
+from athanor.errors import StructureError
+from athanor.potentials import Potential
+from athanor.query import Grade, Query
+from athanor.sample import Harvest, Stop
+from athanor.structure import FloatArray, Labels, bare
+
+HEALTHY_FRAMES = 3
+
+
+class DirectCalculator:
+    """The three calls ASE's integrators make, answered by the potential alone.
+
+    `athanor.calculator` costs some 0.14 ms per call in ASE's copies and comparisons of 64 atoms,
+    half of what a small moment tensor potential needs for its forces; this costs next to nothing.
+    """
+
+    def __init__(self, potential: Potential) -> None:
+        self.potential = potential
+        self.labels: Labels | None = None
+        self._at: FloatArray | None = None
+
+    def _evaluate(self, atoms: Atoms) -> Labels:
+        if self.labels is None or not np.array_equal(self._at, atoms.positions):
+            self.labels = self.potential.predict([atoms], stress=False)[0]
+            self._at = atoms.positions.copy()
+        return self.labels
+
+    def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
+        """Energy in eV (there is only one)."""
+        return self._evaluate(atoms).energy
+
+    def get_forces(self, atoms: Atoms) -> FloatArray:
+        """Forces (n_atoms, 3) in eV/Å."""
+        return self._evaluate(atoms).forces.copy()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a healthy frame must keep.
+
+    Attributes
+    ----------
+    min_distance : Å; atoms nearer than this halt the run.
+    temperature_K : of the whole structure.
+    atom_energy_eV : kinetic energy of a single atom.
+    """
+
+    min_distance: float = 0.0
+    temperature_K: float = np.inf
+    atom_energy_eV: float = np.inf
+
+    def broken(self, atoms: Atoms, labels: Labels | None) -> tuple[Stop, str] | None:
+        """Return which limit a frame breaks, and the phrase for people; None for a healthy one."""
+        numbers = [atoms.positions, atoms.get_momenta()]
+        if labels is not None:
+            numbers += [labels.forces, np.array([labels.energy])]
+        if not all(np.isfinite(array).all() for array in numbers):
+            return "nan", "energy, forces or positions stopped being finite"
+        shortest = _shortest_below(atoms, self.min_distance)
+        if shortest is not None:
+            return "distance", (
+                f"two atoms came within {shortest:.2f} Å (limit {self.min_distance:.2f} Å)"
+            )
+        temperature = atoms.get_temperature()
+        if temperature > self.temperature_K:
+            return "temperature", (
+                f"the temperature reached {temperature:.0f} K (limit {self.temperature_K:.0f} K)"
+            )
+        energies = 0.5 * (atoms.get_momenta() ** 2).sum(axis=1) / atoms.get_masses()
+        if energies.max() > self.atom_energy_eV:
+            return "temperature", (
+                f"an atom reached a kinetic energy of {energies.max():.1f} eV "
+                f"(limit {self.atom_energy_eV:.1f} eV)"
+            )
+        return None
+
+
+def _shortest_below(atoms: Atoms, distance: float) -> float | None:
+    """Shortest distance in Å, if below `distance`."""
+    if distance <= 0:
+        return None
+    from vesin import NeighborList
+
+    finder = NeighborList(cutoff=distance, full_list=False, n_threads=1)
+    (lengths,) = finder.compute(atoms.positions, atoms.cell.array, atoms.pbc, quantities="d")
+    return float(lengths.min()) if len(lengths) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A frame worth a label, with why."""
+
+    step: int
+    atoms: Atoms
+    grade: Grade
+    reason: str
+
+
+@dataclass
+class Trial:
+    """Judges frames as a run goes on and keeps what is worth a label.
+
+    Attributes
+    ----------
+    spacing : steps that must lie between two saved candidates.
+    capacity : saved candidates kept, those of the highest grade.
+    stopped_by : completed until something halts the run.
+    """
+
+    query: Query | None
+    limits: Limits
+    spacing: int = 0
+    capacity: int = 10
+    stopped_by: Stop = "completed"
+    last_saved: int | None = None
+    saved: list[Candidate] = field(default_factory=list)
+    final: list[Candidate] = field(default_factory=list)
+    healthy: list[Candidate] = field(default_factory=list)
+    trace: list[dict[str, float]] = field(default_factory=list)
+
+    def judge(self, atoms: Atoms, labels: Labels | None, step: int, *, when: str) -> bool:
+        """Check and grade one frame; False when the run must stop here.
+
+        `when` says in words where the run is ("0.35 ps, 812 K").
+        """
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # a frame gone mad is found, not warned of
+            broken = self.limits.broken(atoms, labels)
+        if broken is not None:
+            self.lose(*broken, when=when)
+            return False
+        frame = bare(atoms)
+        frame.wrap()
+        if self.query is None:
+            return True
+        try:
+            grade = self.query.grade([frame])[0]
+        except StructureError as error:
+            self.lose("distance", str(error), when=when)
+            return False
+        if np.isnan(grade.value):
+            self.lose("nan", "the grade stopped being a number", when=when)
+            return False
+        return self._take(frame, grade, step, when)
+
+    def _take(self, frame: Atoms, grade: Grade, step: int, when: str) -> bool:
+        if grade.verdict == "halt":
+            reason = f"grade {grade.value:.3g}{_above(self.query, 'halt')} halted the run at {when}"
+            self.final = [Candidate(step, frame, grade, reason)]
+            self.stopped_by = "grade"
+            return False
+        here = Candidate(step, frame, grade, f"healthy at {when}")
+        self.healthy = [*self.healthy, here][-HEALTHY_FRAMES:]
+        due = self.last_saved is None or step - self.last_saved >= self.spacing
+        if grade.verdict == "save" and due:
+            self.last_saved = step
+            reason = f"grade {grade.value:.3g}{_above(self.query, 'save')} at {when}"
+            self.saved.append(Candidate(step, frame, grade, reason))
+            if len(self.saved) > self.capacity:
+                lowest = min(range(len(self.saved)), key=lambda i: self.saved[i].grade.value)
+                del self.saved[lowest]
+        return True
+
+    def lose(self, stop: Stop, what: str, *, when: str) -> None:
+        """End the run and keep the last healthy frames as candidates."""
+        self.stopped_by = stop
+        known = {item.step for item in self.saved}
+        self.final = [
+            Candidate(item.step, item.atoms, item.grade, f"{item.reason}, before {what} at {when}")
+            for item in self.healthy
+            if item.step not in known
+        ]
+
+    @property
+    def grade(self) -> float:
+        """Grade of the frame judged last, 0 before there is one."""
+        last = self.final[-1:] if self.stopped_by == "grade" else self.healthy[-1:]
+        return last[0].grade.value if last else 0.0
+
+    def note(self, **numbers: float) -> None:
+        """Add a record to the trace, unless one of its numbers is not finite."""
+        if all(map(math.isfinite, numbers.values())):
+            self.trace.append(numbers)
+
+    def harvest(self, *, steps: int, planned: int) -> Harvest:
+        """Return everything kept, in the order it was met."""
+        kept = [*self.saved, *self.final]
+        names = list(self.trace[0]) if self.trace else []
+        return Harvest(
+            structures=tuple(item.atoms for item in kept),
+            grades=tuple(item.grade for item in kept),
+            reasons=tuple(item.reason for item in kept),
+            steps=steps,
+            planned=planned,
+            stopped_by=self.stopped_by,
+            trace={name: np.array([row[name] for row in self.trace]) for name in names},
+        )
+
+
+def _above(query: Query | None, threshold: str) -> str:
+    """Name the threshold where the query has a number of that name."""
+    limit = getattr(query, threshold, None)
+    return f" above {threshold} {limit:.3g}" if isinstance(limit, float | int) else ""

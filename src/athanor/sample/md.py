@@ -1,0 +1,168 @@
+"""Langevin dynamics under a randomised temperature schedule, graded as it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from ase import Atoms, units
+from ase.md.langevin import Langevin
+from ase.optimize import FIRE
+from pydantic import Field, model_validator
+
+from athanor.errors import StructureError
+from athanor.potentials import Potential
+from athanor.query import Query
+from athanor.sample import Harvest, SamplerConfig
+from athanor.sample._schedule import Schedule, ScheduleRanges
+from athanor.sample._trial import DirectCalculator, Limits, Trial
+from athanor.sample._velocities import thermalise
+from athanor.structure import bare, check_structure
+
+RELAX_STEP = 0.1
+"""Å; the longest move of an atom in one step of the relaxation before the dynamics."""
+
+
+class MDSampler(SamplerConfig):
+    """Runs from a start, collects what the query would save, ends where it says halt.
+
+    The potential is graded every `check_every` steps; there the temperature of the thermostat
+    follows the schedule (Smith et al. 2021, eq. 2), and the run halts on atoms too near each other,
+    too hot, or numbers that are not finite, keeping the last healthy frames as candidates. Langevin
+    dynamics of Vanden-Eijnden and Ciccotti (2006) as ASE has them; velocities are drawn at the
+    schedule's first temperature, total momentum zero.
+    """
+
+    kind: Literal["md"] = "md"
+    steps: int | None = Field(default=None, ge=1)
+    length_ps: float | None = Field(default=None, gt=0)
+    timestep_fs: float = Field(default=1.0, gt=0, le=20)
+    friction_per_ps: float = Field(default=10.0, gt=0)
+    schedule: ScheduleRanges = ScheduleRanges()
+    check_every: int = Field(default=10, ge=1)
+    relax_steps: int = Field(
+        default=20, ge=0, description="FIRE steps before the dynamics, graded as well"
+    )
+    min_distance: float = Field(default=1.5, ge=0, description="Å")
+    max_temperature_K: float = Field(default=10_000.0, gt=0)
+    max_atom_energy_eV: float = Field(default=10.0, gt=0, description="kinetic energy of one atom")
+    save_every: int = Field(
+        default=50, ge=1, description="steps that must lie between two saved candidates"
+    )
+    max_saved: int = Field(
+        default=10, ge=0, description="candidates kept before a halt, those of highest grade"
+    )
+
+    @model_validator(mode="after")
+    def _length(self) -> Self:
+        if (self.steps is None) == (self.length_ps is None):
+            raise ValueError("give the length of a trajectory once, as steps or as length_ps")
+        return self
+
+    @property
+    def planned(self) -> int:
+        """Steps of the whole schedule, relaxation included."""
+        return self.relax_steps + self._steps
+
+    @property
+    def _steps(self) -> int:
+        if self.steps is not None:
+            return self.steps
+        assert self.length_ps is not None  # by _length
+        return max(1, round(1000 * self.length_ps / self.timestep_fs))
+
+    def run(
+        self, start: Atoms, potential: Potential, query: Query, *, seed: int, workdir: Path
+    ) -> Harvest:
+        """Relax a little, then run the schedule; deterministic for a given seed.
+
+        Raises StructureError for a start that is not one, UnknownElementError; whatever the
+        potential does to the structure later is a halt, not an error.
+        """
+        check_structure(start, where="start")
+        rng = np.random.default_rng(seed)
+        schedule = self.schedule.draw(rng, length_fs=self._steps * self.timestep_fs)
+        atoms = bare(start)
+        atoms.calc = DirectCalculator(potential)
+        trial = Trial(query, self._limits(), spacing=self.save_every, capacity=self.max_saved)
+        # an exploding run overflows on its way to the next check, where it is found
+        with np.errstate(over="ignore", invalid="ignore"):
+            done = self._relax(atoms, trial)
+            if trial.stopped_by == "completed":
+                done += self._run(atoms, trial, schedule, rng)
+        return trial.harvest(steps=done, planned=self.planned)
+
+    def _limits(self) -> Limits:
+        return Limits(self.min_distance, self.max_temperature_K, self.max_atom_energy_eV)
+
+    def _relax(self, atoms: Atoms, trial: Trial) -> int:
+        """Take the worst off a random start; returns the steps done."""
+        if self.relax_steps == 0:
+            return 0
+        optimiser = FIRE(atoms, logfile=None, maxstep=RELAX_STEP)
+        done, step = 0, 0
+        try:
+            for _ in optimiser.irun(fmax=0.0, steps=self.relax_steps):
+                done, step = step, step + 1
+                due = done % self.check_every == 0 and done < self.relax_steps
+                if due and not self._relaxing(atoms, trial, done):
+                    return done
+        except StructureError as error:
+            trial.lose("distance", str(error), when=f"relaxation step {done}")
+            return done
+        return self.relax_steps
+
+    def _relaxing(self, atoms: Atoms, trial: Trial, step: int) -> bool:
+        good = trial.judge(
+            atoms, atoms.calc.labels, step - self.relax_steps, when=f"relaxation step {step}"
+        )
+        trial.note(
+            time_fs=0.0,
+            temperature_K=0.0,
+            target_K=0.0,
+            grade=trial.grade,
+            energy_eV=atoms.calc.labels.energy,
+        )
+        return good
+
+    def _run(self, atoms: Atoms, trial: Trial, schedule: Schedule, rng: np.random.Generator) -> int:
+        """Run the schedule; returns the steps done."""
+        thermalise(atoms, schedule(0.0), rng)
+        dynamics = Langevin(
+            atoms,
+            self.timestep_fs * units.fs,
+            temperature_K=schedule(0.0),
+            friction=self.friction_per_ps / (1000 * units.fs),
+            fixcm=False,
+            rng=rng,
+        )
+        done = 0
+        try:
+            forces = atoms.get_forces()
+            while self._check(atoms, trial, schedule, done) and done < self._steps:
+                dynamics.set_temperature(temperature_K=schedule(done * self.timestep_fs))
+                for _ in range(min(self.check_every, self._steps - done)):
+                    forces = dynamics.step(forces)
+                    done += 1
+        except StructureError as error:
+            stop = "distance" if np.isfinite(atoms.positions).all() else "nan"
+            what = str(error) if stop == "distance" else "positions stopped being finite"
+            trial.lose(stop, what, when=_when(done * self.timestep_fs, atoms))
+        return done
+
+    def _check(self, atoms: Atoms, trial: Trial, schedule: Schedule, done: int) -> bool:
+        time_fs = done * self.timestep_fs
+        good = trial.judge(atoms, atoms.calc.labels, done, when=_when(time_fs, atoms))
+        trial.note(
+            time_fs=time_fs,
+            temperature_K=atoms.get_temperature(),
+            target_K=schedule(time_fs),
+            grade=trial.grade,
+            energy_eV=atoms.calc.labels.energy,
+        )
+        return good
+
+
+def _when(time_fs: float, atoms: Atoms) -> str:
+    return f"{time_fs / 1000:.3g} ps, {atoms.get_temperature():.0f} K"
