@@ -1,0 +1,309 @@
+"""Figures of the report, as SVG text: equal data give equal bytes."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from athanor.structure import FloatArray
+
+INK = "#22262e"
+FAINT = "#8b919c"
+GRID = "#e4e6ea"
+EMBER = "#c2501f"
+COOL = "#1f6f8b"
+LATTICE_COLOURS = ("#c2501f", "#1f6f8b", "#7a5ba6", "#5b8c3a", "#b8860b", "#a23b72")
+STOP_COLOURS = {
+    "completed": COOL,
+    "grade": EMBER,
+    "distance": "#7a5ba6",
+    "temperature": "#b8860b",
+    "nan": "#a23b72",
+}
+VERDICTS = {"trusted": COOL, "worth a label": "#e0a458", "stops the run": EMBER}
+STYLE: Mapping[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "text.color": INK,
+    "svg.fonttype": "path",
+}
+MANY_POINTS = 1500
+"""Scatters with more points are drawn as pixels, or the page would weigh megabytes."""
+
+
+def survival(cycles: Sequence[Sequence[tuple[float, float, str]]]) -> str:
+    """How long trajectories lived: per cycle a list of (time lived, full schedule, stopped by), ps."""
+    with matplotlib.rc_context(dict(STYLE)):
+        figure, (axes,) = _figure(7.2, 2.9)
+        planned = [max((full for _, full, _ in runs), default=0.0) for runs in cycles]
+        points = [
+            (number + offset, lived, stop)
+            for number, runs in enumerate(cycles, start=1)
+            for (lived, _, stop), offset in zip(runs, _spread(len(runs)), strict=True)
+        ]
+        for stop, colour in STOP_COLOURS.items():
+            some = [(x, lived) for x, lived, why in points if why == stop]
+            if some:
+                axes.plot(
+                    *zip(*some, strict=True),
+                    "o",
+                    color=colour,
+                    ms=5.5,
+                    mec="white",
+                    mew=0.6,
+                    label=_stop_name(stop),
+                )
+        x = np.arange(1, len(cycles) + 1)
+        axes.step(
+            np.append(x - 0.5, x[-1:] + 0.5),
+            [*planned, *planned[-1:]],
+            where="post",
+            color=FAINT,
+            lw=1,
+            ls=(0, (4, 3)),
+            label="full schedule",
+        )
+        axes.set(xlabel="cycle", ylabel="time survived, ps", xlim=(0.5, len(cycles) + 0.5))
+        axes.set_ylim(0, 1.12 * max([*planned, 1e-3]))
+        _whole_numbers(axes, len(cycles))
+        _legend_beside(axes)
+        return _svg(figure, "survival")
+
+
+def errors_per_cycle(
+    energy: Sequence[float | None],
+    force: Sequence[float | None],
+    *,
+    energy_target: float | None = None,
+    force_target: float | None = None,
+) -> str:
+    """RMSE on new labels before they were trained on: meV/atom and meV/Å, one value per cycle."""
+    with matplotlib.rc_context(dict(STYLE)):
+        figure, panels = _figure(7.2, 2.7, columns=2)
+        for axes, values, target, title, colour in (
+            (panels[0], energy, energy_target, "energy RMSE, meV/atom", EMBER),
+            (panels[1], force, force_target, "force RMSE, meV/Å", COOL),
+        ):
+            points = [(n, v) for n, v in enumerate(values, start=1) if v is not None and v > 0]
+            axes.plot(
+                [n for n, _ in points],
+                [v for _, v in points],
+                "o-",
+                color=colour,
+                lw=1.6,
+                ms=5,
+                mec="white",
+                mew=0.6,
+            )
+            if target is not None:
+                axes.axhline(target, color=FAINT, lw=1, ls=(0, (4, 3)))
+                axes.annotate(
+                    f"target {target:g}",
+                    (1, target),
+                    xycoords=("axes fraction", "data"),
+                    ha="right",
+                    va="bottom",
+                    fontsize=8,
+                    color=FAINT,
+                )
+            axes.set(title=title, xlabel="cycle", xlim=(0.5, len(values) + 0.5))
+            _logarithmic(axes, [v for _, v in points] + ([target] if target else []))
+            _whole_numbers(axes, len(values))
+        return _svg(figure, "errors")
+
+
+def parity(panels: Sequence[tuple[str, str, FloatArray, FloatArray]]) -> str:
+    """Prediction against reference: (title, unit, reference values, predicted values) per panel."""
+    with matplotlib.rc_context(dict(STYLE)):
+        figure, all_axes = _figure(2.75 * len(panels), 2.75, columns=len(panels))
+        for axes, (title, unit, reference, predicted), colour in zip(
+            all_axes, panels, (EMBER, COOL, "#7a5ba6"), strict=False
+        ):
+            low = float(min(reference.min(), predicted.min()))
+            high = float(max(reference.max(), predicted.max()))
+            pad = 0.05 * max(high - low, 1e-6)
+            ends = (low - pad, high + pad)
+            axes.plot(ends, ends, color=FAINT, lw=1, zorder=1)
+            axes.scatter(
+                reference,
+                predicted,
+                s=7,
+                color=colour,
+                alpha=0.55,
+                lw=0,
+                rasterized=len(reference) > MANY_POINTS,
+                zorder=2,
+            )
+            rmse = float(np.sqrt(np.mean((predicted - reference) ** 2)))
+            axes.text(
+                0.05,
+                0.95,
+                f"RMSE {_with_prefix(rmse, unit)}",
+                transform=axes.transAxes,
+                va="top",
+                fontsize=8.5,
+            )
+            axes.set(
+                title=title,
+                xlabel=f"oracle, {unit}",
+                ylabel=f"potential, {unit}",
+                xlim=ends,
+                ylim=ends,
+                aspect="equal",
+            )
+            axes.locator_params(nbins=5)
+        return _svg(figure, "parity")
+
+
+def grade_histogram(
+    values: FloatArray, *, save: float | None = None, halt: float | None = None
+) -> str:
+    """Distribution of extrapolation grades, with the thresholds; grades over 1e6 count as 1e6."""
+    with matplotlib.rc_context(dict(STYLE)):
+        figure, (axes,) = _figure(7.2, 2.5)
+        clipped = np.clip(values, 1e-2, 1e6)
+        low, high = np.log10(clipped.min()) - 0.05, np.log10(clipped.max()) + 0.05
+        bounds = [0.0, save or np.inf, halt or np.inf, np.inf]
+        parts = [
+            clipped[(clipped > begin) & (clipped <= end)]
+            for begin, end in itertools.pairwise(bounds)
+        ]
+        names = [f"{name} ({len(part)})" for name, part in zip(VERDICTS, parts, strict=True)]
+        bins = np.logspace(low, max(high, low + 0.5), 41)
+        axes.hist(parts, bins=bins, stacked=True, color=list(VERDICTS.values()), label=names)
+        for threshold in (save, halt):
+            if threshold is not None:
+                axes.axvline(threshold, color=INK, lw=1, ls=(0, (4, 3)))
+        axes.set(xscale="log", xlabel="extrapolation grade", ylabel="structures")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid(False, axis="x")
+        _legend_beside(axes)
+        return _svg(figure, "grades")
+
+
+def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
+    """Potential as lines, oracle as open circles: name -> {x, potential, reference}."""
+    with matplotlib.rc_context(dict(STYLE)):
+        figure, (axes,) = _figure(7.2, 3.4)
+        for (name, line), colour in zip(lines.items(), LATTICE_COLOURS * 9, strict=False):
+            axes.plot(line["x"], line["potential"], "-", color=colour, lw=1.8, label=name)
+            if "reference" in line:
+                axes.plot(line["x"], line["reference"], "o", mec=colour, mfc="white", ms=4, mew=1.1)
+        axes.plot([], [], "o", mec=FAINT, mfc="white", ms=4, mew=1.1, label="oracle")
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        _legend_beside(axes)
+        return _svg(figure, f"curves {ylabel}")
+
+
+def time_spent(cycles: Sequence[Mapping[str, float]]) -> str:
+    """Seconds of work per cycle by what they were spent on, stacked."""
+    with matplotlib.rc_context(dict(STYLE)):
+        figure, (axes,) = _figure(7.2, 2.5)
+        names = list(dict.fromkeys(name for cycle in cycles for name in cycle))
+        x = np.arange(1, len(cycles) + 1)
+        bottom = np.zeros(len(cycles))
+        for name, colour in zip(names, LATTICE_COLOURS * 9, strict=False):
+            heights = np.array([cycle.get(name, 0.0) for cycle in cycles])
+            axes.bar(x, heights, 0.62, bottom=bottom, color=colour, label=name)
+            bottom += heights
+        axes.set(xlabel="cycle", ylabel="seconds of work", xlim=(0.5, len(cycles) + 0.5))
+        axes.grid(False, axis="x")
+        _whole_numbers(axes, len(cycles))
+        _legend_beside(axes)
+        return _svg(figure, "time")
+
+
+def label_cost(n_atoms: FloatArray, seconds: FloatArray) -> str:
+    """What each label took against its number of atoms."""
+    with matplotlib.rc_context(dict(STYLE)):
+        figure, (axes,) = _figure(7.2, 2.4)
+        axes.scatter(n_atoms, seconds, s=18, color=EMBER, alpha=0.6, lw=0)
+        axes.set(xlabel="atoms in the structure", ylabel="seconds per label")
+        axes.set_ylim(bottom=0)
+        return _svg(figure, "cost")
+
+
+def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_subplot(1, columns, k + 1) for k in range(columns)]
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an <svg> element; `name` keeps the ids of several on one page apart."""
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", dpi=180, transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    # the XML prologue has no place inside a page, and its DOCTYPE is a link
+    return text[text.index("<svg") :]
+
+
+def _spread(count: int) -> FloatArray:
+    """Offsets that keep the points of one cycle apart."""
+    return np.linspace(-0.28, 0.28, count) if count > 1 else np.zeros(count)
+
+
+def _stop_name(stop: str) -> str:
+    return {"completed": "ran to its end", "nan": "stopped: not finite"}.get(
+        stop, f"stopped: {stop}"
+    )
+
+
+def _whole_numbers(axes: Axes, count: int) -> None:
+    step = max(1, -(-count // 15))
+    axes.set_xticks(np.arange(1, count + 1, step))
+    axes.grid(False, axis="x")
+
+
+def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers, only where the values span enough for it."""
+    if not values:
+        return
+    low, high = min(values), max(values)
+    if high / low < 5:
+        axes.set_ylim(0, 1.15 * high)
+        return
+    axes.set_yscale("log")
+    axes.set_ylim(0.7 * low, 1.5 * high)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
+
+
+def _legend_beside(axes: Axes) -> None:
+    handles, _ = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+
+
+def _with_prefix(value: float, unit: str) -> str:
+    """3.2 meV/atom for 0.0032 eV/atom; other units as they are."""
+    return f"{1000 * value:.3g} m{unit}" if unit.startswith("eV") else f"{value:.3g} {unit}"

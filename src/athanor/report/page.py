@@ -1,0 +1,152 @@
+"""The report as one HTML page that opens offline."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.resources import files
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from athanor.report import figures
+from athanor.report.content import Content
+from athanor.validate import PropertyResult
+
+
+def render(content: Content) -> str:
+    """Return the page; every text of the user's is escaped, nothing is linked from outside."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number
+    environment.filters["duration"] = duration
+    source = files("athanor.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        c=content,
+        tiles=_tiles(content),
+        verdicts=[(r.title, q) for r in content.properties for q in r.quantities],
+        figures={name: Markup(svg) for name, svg in _figures(content).items()},
+        curve_figures=[(r, Markup(svg)) for r in content.properties if (svg := _curves(r))],
+        usage=_usage(content),
+        total_seconds=_total_seconds(content),
+    )
+
+
+def number(value: float | int | None) -> str:
+    """Write a number for people: 4 significant digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    if not np.isfinite(value):
+        return "∞" if value > 0 else "not finite"
+    plain = value == 0 or 1e-3 <= abs(value) < 1e5
+    return (f"{value:#.4g}".rstrip(".") if plain else f"{value:.3e}").replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time for people."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _tiles(content: Content) -> list[tuple[str, str, str]]:
+    """The numbers at the top: (value, what it is, a remark)."""
+    last = content.cycles[-1] if content.cycles else None
+    tiles = [
+        (number(content.labels), "labels bought", f"{len(content.failures)} failed"),
+        (number(sum(1 for c in content.cycles if c.runs)), "cycles", ""),
+    ]
+    if last is not None and last.runs:
+        tiles.append((f"{last.survived}/{len(last.runs)}", "trajectories survived", "last cycle"))
+    for panel in content.parity[:2]:
+        rmse = 1000 * float(np.sqrt(np.mean((panel.predicted - panel.reference) ** 2)))
+        tiles.append((f"{rmse:.3g}", f"{panel.title} RMSE, m{panel.unit}", content.parity_of))
+    if content.elapsed is not None:
+        tiles.append((duration(content.elapsed), "elapsed", ""))
+    return tiles
+
+
+def _figures(content: Content) -> dict[str, str]:
+    drawn: dict[str, str] = {}
+    turns = [cycle for cycle in content.cycles if cycle.runs]
+    if turns:
+        drawn["survival"] = figures.survival(
+            [[(r.lived_ps, r.planned_ps, r.stopped_by) for r in c.runs] for c in turns]
+        )
+    if any(c.energy_rmse is not None for c in turns):
+        drawn["errors"] = figures.errors_per_cycle(
+            [c.energy_rmse for c in turns], [c.force_rmse for c in turns]
+        )
+    if content.parity:
+        drawn["parity"] = figures.parity(
+            [(p.title, p.unit, p.reference, p.predicted) for p in content.parity]
+        )
+    if len(content.grades):
+        drawn["grades"] = figures.grade_histogram(
+            content.grades, save=content.save, halt=content.halt
+        )
+    cost = [(c.n_atoms, c.seconds) for c in content.choices if c.seconds is not None]
+    if cost:
+        drawn["cost"] = figures.label_cost(
+            np.array([n for n, _ in cost], dtype=float), np.array([s for _, s in cost])
+        )
+    if any(c.seconds for c in content.cycles):
+        drawn["time"] = figures.time_spent([c.seconds for c in content.cycles])
+    return drawn
+
+
+def _curves(result: PropertyResult) -> str | None:
+    """The figure of a property whose curves have the form name -> {x, potential, reference}."""
+    lines = {
+        name: line
+        for name, line in result.curves.items()
+        if isinstance(line, dict) and {"x", "potential"} <= line.keys()
+    }
+    if not lines:
+        return None
+    return figures.curves(
+        lines,
+        xlabel=str(result.curves.get("xlabel", "")),
+        ylabel=str(result.curves.get("ylabel", "")),
+    )
+
+
+def _usage(content: Content) -> dict[str, str] | None:
+    """Lines to copy, None while there is no potential."""
+    if content.potential is None:
+        return None
+    folder = content.potential
+    symbol = content.elements[0] if content.elements else "Al"
+    python = f"""\
+import athanor
+from ase.build import bulk
+
+potential = athanor.load({folder!r})
+atoms = bulk({symbol!r})
+atoms.calc = athanor.calculator(potential)
+
+print(atoms.get_potential_energy())   # eV
+print(atoms.get_forces())             # eV/Å
+print(atoms.get_stress())             # eV/Å³, tension positive"""
+    shell = f"""\
+athanor evaluate {shlex.quote(folder)} structures.extxyz --out evaluated.extxyz
+athanor relax {shlex.quote(folder)} structures.extxyz --out relaxed.extxyz --cell"""
+    return {"python": python, "shell": shell}
+
+
+def _total_seconds(content: Content) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for cycle in content.cycles:
+        for name, seconds in cycle.seconds.items():
+            total[name] = total.get(name, 0.0) + seconds
+    return total
