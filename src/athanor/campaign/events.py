@@ -61,7 +61,10 @@ class FailuresForgiven:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotMade:
-    """The labels of a cycle are in the store; `train` and `valid` name its snapshots."""
+    """The labels of a cycle are in the store; `train` and `valid` name its snapshots.
+
+    `n_train`, `n_valid` count the frames of the whole snapshots, `added` are the label tasks.
+    """
 
     at: float
     cycle: int

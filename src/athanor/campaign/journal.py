@@ -20,6 +20,8 @@ from athanor.campaign.tasks import canonical
 from athanor.data.durable import sync_folder, write_file, writing
 from athanor.errors import FolderError, FormatError
 
+NAME = "journal.jsonl"
+
 SEED = "0" * 16
 """The checksum before the first line."""
 

@@ -160,7 +160,9 @@ def select_task(
     config: CampaignConfig, state: State, now: Generation, harvests: list[str], budget: int
 ) -> Task:
     """Choose at most `budget` of the harvested structures that are neither labelled nor failed."""
-    failed = {f.task for f in state.failed_tasks.values() if f.kind == "label" and f.cycle <= now.cycle}
+    failed = {
+        f.task for f in state.failed_tasks.values() if f.kind == "label" and f.cycle <= now.cycle
+    }
     payload = {
         "query": config.query.model_dump(mode="json"),
         "budget": budget,

@@ -1,0 +1,127 @@
+"""Artefacts: the immutable results of tasks, one folder each, there whole or not at all.
+
+A worker holds the task's lock, builds the folder under a temporary name and renames it when every
+byte is on disk. Whoever comes second waits for the lock and adopts what it finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from athanor.campaign.tasks import Task, canonical
+from athanor.data.durable import make_folder, sync_folder, sync_tree, writing
+from athanor.errors import FormatError, OracleError
+
+RESULT = "result.json"
+WORK = "work"
+
+
+@dataclass(frozen=True, slots=True)
+class Artefacts:
+    """The folder of all artefacts of a campaign: `<id>` of those made, `<id>.failed` of those refused."""
+
+    folder: Path
+
+    def path(self, task: str) -> Path:
+        """Where the artefact of a task is, or would be."""
+        return self.folder / task
+
+    def failed(self, task: str) -> Path:
+        """Where the reason is why a task can have no artefact."""
+        return self.folder / f"{task}.failed"
+
+    def settled(self, task: str) -> bool:
+        """Whether the task needs no more work: it has an artefact, or a reason why not."""
+        return self.path(task).exists() or self.failed(task).exists()
+
+    def result(self, task: str) -> dict[str, Any]:
+        """What the finished task wrote: {"task", "seconds", "summary"}."""
+        return _read(self.path(task) / RESULT, {"task", "seconds", "summary"})
+
+    def reason(self, task: str) -> str:
+        """Why the failed task failed."""
+        return str(_read(self.failed(task) / RESULT, {"reason"})["reason"])
+
+    def make(self, task: Task, build: Callable[[Path, Path], dict[str, Any]]) -> None:
+        """Build the artefact of a task unless it is settled; waits when another process is at it.
+
+        `build(part, work)` writes what is to be kept into `part`, uses `work` as scratch, and
+        returns {"seconds", "summary"}. An OracleError settles the task as failed. Other errors
+        leave nothing behind.
+
+        Raises
+        ------
+        FolderError : no space, or no permission to write.
+        """
+        with self._exclusive(task.id):
+            if self.settled(task.id):
+                return
+            part = self.folder / f"{task.id}.part"
+            with writing(part):
+                shutil.rmtree(part, ignore_errors=True)
+                (part / WORK).mkdir(parents=True)
+            try:
+                self._build(task, part, build)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+
+    def forgive(self, task: str) -> None:
+        """Put a failure aside so that the task can be tried again."""
+        old = self.failed(task)
+        with writing(old):
+            if old.exists():
+                number = sum(1 for _ in self.folder.glob(f"{task}.failed*"))
+                old.rename(self.folder / f"{task}.failed-{number}")
+                sync_folder(self.folder)
+
+    def _build(self, task: Task, part: Path, build: Callable[[Path, Path], dict[str, Any]]) -> None:
+        identity = {"kind": task.kind, "inputs": list(task.inputs), "payload": task.payload}
+        try:
+            result = {"task": identity, **build(part, part / WORK)}
+        except OracleError as error:
+            self._publish(part, {"reason": error.reason}, self.failed(task.id))
+            return
+        with writing(part):
+            shutil.rmtree(part / WORK)
+        self._publish(part, result, self.path(task.id))
+
+    def _publish(self, part: Path, result: Mapping[str, Any], final: Path) -> None:
+        with writing(final):
+            (part / RESULT).write_bytes(canonical(result))
+            sync_tree(part)
+            part.rename(final)
+            sync_folder(self.folder)
+
+    @contextlib.contextmanager
+    def _exclusive(self, task: str) -> Iterator[None]:
+        """Hold the task's lock. It is unlinked only once the task is settled, so no one can be
+        misled by a lock file that was replaced meanwhile: who gets it looks for the result first."""
+        make_folder(self.folder)
+        path = self.folder / f"{task}.lock"
+        with writing(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            with writing(path):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+
+def _read(path: Path, keys: set[str]) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FormatError(path, None, f"this artefact cannot be read ({error})") from None
+    if not isinstance(data, dict) or not keys <= data.keys():
+        raise FormatError(path, None, f"this artefact lacks one of {', '.join(sorted(keys))}")
+    return data

@@ -1,0 +1,42 @@
+"""What a campaign hands over at its end: the potential's folder and its data as extxyz."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from athanor.data.dataset import Dataset
+from athanor.data.durable import sync_folder, sync_tree, writing
+from athanor.data.formats import write_structures
+
+
+def export_potential(saved: Path, folder: Path) -> None:
+    """Put a copy of a saved potential at `folder`, in the place of an older one if there is one."""
+    part = folder.with_name(f".{folder.name}.part")
+    old = folder.with_name(f".{folder.name}.old")
+    with writing(folder):
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(saved, part)
+        sync_tree(part)
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+        sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def export_frames(dataset: Dataset, path: Path) -> None:
+    """Write labelled frames with their origin and level, under a temporary name first."""
+    part = path.with_name(f".part-{path.name}")
+    with writing(path):
+        part.unlink(missing_ok=True)
+        write_structures(
+            part,
+            dataset.structures,
+            labels=dataset.labels,
+            info=[{"origin": frame.origin, "level": frame.level} for frame in dataset],
+        )
+        with part.open("rb"):
+            part.rename(path)
+        sync_folder(path.parent)
