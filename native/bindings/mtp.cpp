@@ -6,8 +6,13 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
+#include <cmath>
+#include <exception>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 
 namespace athanor::bindings {
 namespace {
@@ -87,6 +92,73 @@ nb::tuple design_one(const MtpProgram& p, const Positions& positions, const Type
                           owned(std::move(virial), {6, width}));
 }
 
+using Offsets = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Cells = nb::ndarray<const double, nb::shape<-1, 3, 3>, nb::c_contig, nb::device::cpu>;
+using Periodics = nb::ndarray<const bool, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
+using Weights = nb::ndarray<const double, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
+
+// Weighted rows of one structure: energy, 3 n forces, 6 of the virial.
+void weighted_rows(const MtpProgram& p, const System& s, const double* weights, bool radial, Isa isa, double* rows) {
+    const std::size_t width = n_columns(p, radial), n_forces = 3 * static_cast<std::size_t>(s.n_atoms);
+    MtpDesign target{radial, rows, rows + width, rows + width * (1 + n_forces)};
+    design(p, s, target, isa);
+    const auto scale = [&](std::size_t row, double w) {
+        for (std::size_t c = 0; c < width; ++c) rows[row * width + c] *= w;
+    };
+    scale(0, weights[0]);
+    for (std::size_t n = 0; n < n_forces; ++n) scale(1 + n, weights[1]);
+    // the three shear components stand for two elements of the tensor each
+    for (std::size_t v = 0; v < 6; ++v) scale(1 + n_forces + v, weights[2] * (v < 3 ? 1 : std::sqrt(2.0)));
+}
+
+nb::ndarray<nb::numpy, double> design_many(const MtpProgram& p, const Positions& positions, const Types& types,
+                                           const Offsets& offsets, const Cells& cells, const Periodics& periodic,
+                                           const Weights& weights, bool radial, int threads, const std::string& isa) {
+    const std::size_t count = cells.shape(0), width = n_columns(p, radial);
+    if (offsets.shape(0) != count + 1 || periodic.shape(0) != count || weights.shape(0) != count)
+        throw std::invalid_argument("offsets, cells, periodic and weights differ in length");
+    std::vector<System> systems(count);
+    for (std::size_t k = 0; k < count; ++k) {
+        System& s = systems[k];
+        const std::int64_t begin = offsets.data()[k], end = offsets.data()[k + 1];
+        if (begin < 0 || end < begin || end > static_cast<std::int64_t>(positions.shape(0)) ||
+            types.shape(0) != positions.shape(0))
+            throw std::invalid_argument("offsets do not fit the positions");
+        s.n_atoms = static_cast<int>(end - begin);
+        s.positions = positions.data() + 3 * begin;
+        s.types = types.data() + begin;
+        for (int n = 0; n < s.n_atoms; ++n)
+            if (s.types[n] < 0 || s.types[n] >= p.spec.n_species) throw std::invalid_argument("a species index is out of range");
+        for (int n = 0; n < 9; ++n) s.cell[n] = cells.data()[9 * k + n];
+        for (int n = 0; n < 3; ++n) s.periodic[n] = periodic.data()[3 * k + n];
+    }
+    const std::size_t n_rows = 7 * count + 3 * positions.shape(0);
+    std::vector<double> rows(n_rows * width);
+    const Isa chosen = isa_of(isa);
+    std::exception_ptr error;
+    {
+        nb::gil_scoped_release release;
+        std::atomic<std::size_t> next{0};
+        std::mutex guard;
+        const auto work = [&] {
+            try {
+                for (std::size_t k = next++; k < count; k = next++)
+                    weighted_rows(p, systems[k], weights.data() + 3 * k, radial, chosen,
+                                  rows.data() + width * (7 * k + 3 * offsets.data()[k]));
+            } catch (...) {
+                const std::lock_guard<std::mutex> lock(guard);
+                if (!error) error = std::current_exception();
+            }
+        };
+        std::vector<std::thread> pool;
+        for (int t = 1; t < threads; ++t) pool.emplace_back(work);
+        work();
+        for (std::thread& t : pool) t.join();
+    }
+    if (error) std::rethrow_exception(error);
+    return owned(std::move(rows), {n_rows, width});
+}
+
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> names = {"plain"};
     if (supported(Isa::avx2)) names.push_back("avx2");
@@ -112,7 +184,11 @@ void bind_mtp(nb::module_& m) {
              "features (n,p))")
         .def("design", &design_one, nb::arg("positions"), nb::arg("types"), nb::arg("cell"), nb::arg("periodic"),
              nb::kw_only(), nb::arg("radial") = true, nb::arg("isa") = "auto",
-             "Derivatives by parameters of energy (p,), forces (n,3,p) and dE/dstrain (6,p).");
+             "Derivatives by parameters of energy (p,), forces (n,3,p) and dE/dstrain (6,p).")
+        .def("design_many", &design_many, nb::arg("positions"), nb::arg("types"), nb::arg("offsets"), nb::arg("cells"),
+             nb::arg("periodic"), nb::arg("weights"), nb::kw_only(), nb::arg("radial") = true, nb::arg("threads") = 1,
+             nb::arg("isa") = "auto",
+             "Weighted design rows of many structures; per structure 1 + 3 n + 6 rows, weights are (k, 3).");
 }
 
 } // namespace athanor::bindings
