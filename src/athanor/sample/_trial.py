@@ -30,10 +30,11 @@ class DirectCalculator:
         self._at: FloatArray | None = None
 
     def _evaluate(self, atoms: Atoms) -> Labels:
-        if self.labels is None or not np.array_equal(self._at, atoms.positions):
-            self.labels = self.potential.predict([atoms], stress=False)[0]
+        known = self.labels
+        if known is None or self._at is None or not np.array_equal(self._at, atoms.positions):
+            known = self.labels = self.potential.predict([atoms], stress=False)[0]
             self._at = atoms.positions.copy()
-        return self.labels
+        return known
 
     def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
         """Energy in eV (there is only one)."""

@@ -80,7 +80,7 @@ class DisorderStart(StartConfig):
             limit = self.density[1] * JAMMED / filled
             raise ValueError(
                 f"{self.density[1]} g/cm³ cannot be reached with atoms placed at random at least "
-                f"{self.min_distance} Å apart; lower the density to {limit:.2f} g/cm³ or min_distance"
+                f"{self.min_distance} Å apart; lower density to {limit:.2f} g/cm³ or min_distance"
             )
         fewest = self._count(self.edges[0] ** 3, self.density[0])
         if self.max_atoms is not None and fewest > self.max_atoms:

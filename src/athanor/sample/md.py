@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from athanor.errors import StructureError
 from athanor.potentials import Potential
 from athanor.query import Query
-from athanor.sample import Harvest, SamplerConfig
+from athanor.sample import Harvest, SamplerConfig, Stop
 from athanor.sample._schedule import Schedule, ScheduleRanges
 from athanor.sample._trial import DirectCalculator, Limits, Trial
 from athanor.sample._velocities import thermalise
@@ -146,7 +146,7 @@ class MDSampler(SamplerConfig):
                     forces = dynamics.step(forces)
                     done += 1
         except StructureError as error:
-            stop = "distance" if np.isfinite(atoms.positions).all() else "nan"
+            stop: Stop = "distance" if np.isfinite(atoms.positions).all() else "nan"
             what = str(error) if stop == "distance" else "positions stopped being finite"
             trial.lose(stop, what, when=_when(done * self.timestep_fs, atoms))
         return done
