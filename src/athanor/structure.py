@@ -14,6 +14,14 @@ from athanor.errors import LabelError, StructureError
 FloatArray = NDArray[np.float64]
 
 
+CRUSHED = 0.1
+"""Least room per atom in a periodic cell, Å: below it neighbours number millions."""
+REMOTEST = 1e6
+"""Largest position or cell component, Å: beyond it nothing is left of the digits of a distance."""
+FARTHEST = 2000.0
+"""Largest extent of a structure with an open direction, Å: vesin divides by zero far beyond it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Labels:
     """Energy, forces and stress of one structure at one level of theory.
@@ -72,12 +80,39 @@ def check_structure(atoms: Atoms, *, where: str = "structure") -> None:
     cell = atoms.cell.array
     if not np.isfinite(cell).all():
         raise StructureError(f"{where}: the cell has a component that is not finite; mend the file")
+    largest = max(np.abs(atoms.positions).max(), np.abs(cell).max())
+    if largest > REMOTEST:
+        raise StructureError(
+            f"{where}: a position or cell component is {largest:.1e} Å, at most {REMOTEST:.0e} Å "
+            "are allowed; give lengths in Å, or wrap the atoms into the cell"
+        )
     vectors = cell[atoms.pbc]
     if len(vectors) and _flat(vectors):
         raise StructureError(
             f"{where}: the periodic cell vectors {vectors.tolist()} are linearly dependent; "
             "give independent vectors or make the direction non-periodic"
         )
+    _check_extent(atoms, where)
+
+
+def _check_extent(atoms: Atoms, where: str) -> None:
+    """Refuse what would exhaust memory or crash a neighbour list: crushed cells, far-flung atoms."""
+    vectors = atoms.cell.array[atoms.pbc]
+    if len(vectors):
+        volume = float(np.sqrt(np.linalg.det(vectors @ vectors.T)))
+        side = (volume / (len(atoms) if len(vectors) == 3 else 1)) ** (1 / len(vectors))
+        if side < CRUSHED:
+            raise StructureError(
+                f"{where}: the periodic cell leaves {side:.1e} Å of room per atom, at least "
+                f"{CRUSHED} Å are needed; give lengths in Å"
+            )
+    if not atoms.pbc.all():
+        extent = float(np.ptp(atoms.positions, axis=0).max())
+        if extent > FARTHEST:
+            raise StructureError(
+                f"{where}: it is {extent:.1e} Å long and not periodic in all directions, at most "
+                f"{FARTHEST:.0f} Å are allowed; leave out the atom that flew away"
+            )
 
 
 def _flat(vectors: FloatArray) -> bool:
