@@ -26,7 +26,7 @@ WORK = "work"
 
 @dataclass(frozen=True, slots=True)
 class Artefacts:
-    """The folder of all artefacts of a campaign: `<id>` of those made, `<id>.failed` of those refused."""
+    """The folder of all artefacts of a campaign: made (`<id>`) or refused (`<id>.failed`)."""
 
     folder: Path
 
@@ -102,8 +102,11 @@ class Artefacts:
 
     @contextlib.contextmanager
     def _exclusive(self, task: str) -> Iterator[None]:
-        """Hold the task's lock. It is unlinked only once the task is settled, so no one can be
-        misled by a lock file that was replaced meanwhile: who gets it looks for the result first."""
+        """Hold the task's lock; who gets it looks for a result before doing anything.
+
+        The file is unlinked only once the task is settled, so a lock file that was replaced
+        meanwhile misleads nobody.
+        """
         make_folder(self.folder)
         path = self.folder / f"{task}.lock"
         with writing(path):

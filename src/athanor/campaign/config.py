@@ -43,7 +43,7 @@ class CampaignSection(Component):
 
 
 class CycleSection(Component):
-    """[cycle]: structures labelled first, trajectories and labels of each turn, validation share."""
+    """[cycle]: structures labelled first, then trajectories and labels per turn."""
 
     initial: int = Field(ge=1)
     trajectories: int = Field(ge=1)
@@ -105,7 +105,7 @@ class CampaignConfig:
 
     @classmethod
     def read(cls, path: str | Path) -> CampaignConfig:
-        """Read a campaign file; FormatError when it is not TOML, ConfigError when a key is wrong."""
+        """Read a campaign file; FormatError when not TOML, ConfigError when a key is wrong."""
         path = Path(path)
         try:
             text = path.read_bytes().decode("utf-8")

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class CampaignStarted:
-    """A new campaign; `config` is the whole campaign file with its defaults, `level` the oracle's."""
+    """A new campaign; `config` is the whole file with its defaults, `level` the oracle's."""
 
     at: float
     name: str
@@ -77,7 +77,7 @@ class SnapshotMade:
 
 @dataclass(frozen=True, slots=True)
 class CampaignFinished:
-    """The campaign ended; `potential` is the id of the fit, `properties` those of the validations."""
+    """The campaign ended; `potential` is a fit's id, `properties` are validations' ids."""
 
     at: float
     stopped_by: str
@@ -115,11 +115,13 @@ def encode(event: Event) -> tuple[str, dict[str, Any]]:
 
 
 def decode(name: str, data: Mapping[str, Any]) -> Event:
-    """The event of a journal line; ValueError when there is no such event or its data do not fit."""
+    """The event of a journal line; ValueError when there is none or its data do not fit."""
     kind = NAMES.get(name)
     if kind is None:
         raise ValueError(f"there is no event {name!r}; the events are {', '.join(NAMES)}")
     fields = {f.name for f in dataclasses.fields(kind)}
     if set(data) != fields:
         raise ValueError(f"event {name!r} has {sorted(data)}, expected {sorted(fields)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    build: Any = kind
+    event: Event = build(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    return event

@@ -147,7 +147,7 @@ class Campaign:
 
     @property
     def config(self) -> CampaignConfig:
-        """The campaign file it was started with ([stop] and [[validate]] may have changed since)."""
+        """The campaign file it was started with; [stop] and [[validate]] may be newer."""
         return CampaignConfig.of(self.state.config, where=str(self.folder))
 
     @property

@@ -27,7 +27,7 @@ SEED = "0" * 16
 
 
 def read_journal(path: Path) -> list[Event]:
-    """Every event; a torn last line is skipped, any other damage is a FormatError naming the line."""
+    """Every event; skips a torn last line, FormatError names any other that is damaged."""
     return _scan(path)[0]
 
 

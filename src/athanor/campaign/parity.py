@@ -55,7 +55,7 @@ class Parity:
         )
 
     def errors(self) -> dict[str, float | None]:
-        """MAE, RMSE and maximum of energy (eV/atom), forces (eV/Å), stress (eV/Å³); None without data."""
+        """MAE, RMSE and maximum of energy (eV/atom), forces (eV/Å), stress (eV/Å³), or None."""
         found: dict[str, float | None] = {"frames": float(len(self.energy))}
         for name in ("energy", "forces", "stress"):
             difference = np.abs(getattr(self, name) - getattr(self, f"{name}_predicted"))

@@ -69,7 +69,7 @@ Step = Work | Freeze | Conclude | Abort | Done
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A potential and what led to it: the fit's id, its snapshots, and the counts that stop a campaign."""
+    """A potential and what led to it: the fit's id, its snapshots, and what stops a campaign."""
 
     cycle: int
     fit: str

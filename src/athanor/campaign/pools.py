@@ -25,7 +25,6 @@ from typing import Generic, Protocol, TypeVar
 from athanor.campaign.worker import COMMAND
 from athanor.errors import AthanorError
 
-T_contra = TypeVar("T_contra", contravariant=True)
 T = TypeVar("T")
 
 
@@ -33,15 +32,15 @@ class WorkerLost(AthanorError):
     """A worker process died each time it was given this task."""
 
 
-class Pool(Protocol[T_contra]):
+class Pool(Protocol[T]):
     """Where tasks run. An executor of a cluster engine becomes one by wrapping its `submit`."""
 
-    def submit(self, item: T_contra) -> Future[None]:
+    def submit(self, item: T) -> Future[None]:
         """Perform the item somewhere; the future carries the exception if there was one."""
         ...
 
-    def stop(self, spare: Callable[[T_contra], bool]) -> None:
-        """Start nothing more; abandon what runs, except items to `spare`, which finish unobserved."""
+    def stop(self, spare: Callable[[T], bool]) -> None:
+        """Start nothing more; abandon what runs, but let items to `spare` finish unobserved."""
         ...
 
 

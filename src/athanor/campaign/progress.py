@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,7 +24,7 @@ class Progress:
         sampled cycle lived, 0 to 1.
     labels, failed_labels, max_labels : labels bought and refused so far, and the budget if any.
     errors : errors on the latest new labels before they were trained on (eV/atom, eV/Å, eV/Å³;
-        keys energy_mae, energy_rmse, energy_max, forces_.., stress_.., frames); None before cycle 1.
+        keys energy_mae, energy_rmse, energy_max, forces_.., stress_.., frames); None before any.
     elapsed_s : seconds of work over all runs.
     remaining_s : seconds still expected at most, None while there is nothing to judge by.
     stopped_by : set when the campaign has ended.
@@ -71,7 +70,7 @@ def progress_of(config: CampaignConfig, state: State, step: Work | None, *, now:
         max_labels=config.stop.max_labels,
         errors=_errors(state),
         elapsed_s=elapsed,
-        remaining_s=None if ended else _remaining(config, state, cycle, elapsed),
+        remaining_s=None if ended else _remaining(config, state, step, elapsed),
         stopped_by=ended.stopped_by if ended else None,
     )
 
@@ -92,17 +91,33 @@ def _errors(state: State) -> Mapping[str, float | None] | None:
     return max(tests, key=lambda record: record.cycle).summary if tests else None
 
 
-def _remaining(config: CampaignConfig, state: State, cycle: int, elapsed: float) -> float | None:
+def _remaining(
+    config: CampaignConfig, state: State, step: Work | None, elapsed: float
+) -> float | None:
     """At most so many seconds: the limits that are nearest, at the pace of the cycles so far."""
     stop = config.stop
+    turns = state.cycle if step is None else step.cycle + _share(step, state)
     bounds = []
-    if cycle >= 1:
-        pace = elapsed / (cycle + 1)
+    if turns >= 1:
+        pace = elapsed / turns
         if stop.max_cycles is not None:
-            bounds.append(max(0, stop.max_cycles - cycle) * pace)
+            bounds.append(max(0.0, stop.max_cycles + 1 - turns) * pace)
         if stop.max_labels is not None:
             left = max(0, stop.max_labels - state.labels_bought)
-            bounds.append(math.ceil(left / config.cycle.labels) * pace)
+            bounds.append(left / config.cycle.labels * pace)
     if stop.max_hours is not None:
         bounds.append(max(0.0, 3600 * stop.max_hours - elapsed))
     return min(bounds, default=None)
+
+
+def _share(step: Work, state: State) -> float:
+    """How much of its cycle is behind a step, roughly: sampling is half of a cycle."""
+    begin, end = {
+        "sample": (0.0, 0.5),
+        "select": (0.5, 0.55),
+        "label": (0.55, 0.8),
+        "fit": (0.8, 1.0),
+        "validate": (1.0, 1.0),
+    }.get(step.phase, (0.0, 0.0))
+    done = 1 - len(state.pending(step.tasks)) / step.planned
+    return begin + (end - begin) * done

@@ -1,4 +1,4 @@
-"""The driver: takes the step the plan names, writes down what happened, until the plan says done."""
+"""The driver: takes the step the plan names, writes down what happened, until it is done."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class _Driver:
         self._record(FailuresForgiven(time.time(), tuple(tasks)))
 
     def _freeze(self, step: Freeze) -> None:
-        """Put new labels into the store; each goes to training or validation by its own identity."""
+        """Put new labels into the store; training or validation, by each one's own identity."""
         frames = [
             dataclasses.replace(read_label(self.artefacts.path(task)), origin=origin)
             for task, origin in step.labels

@@ -26,7 +26,7 @@ class State:
 
     Attributes
     ----------
-    name, seed, level, config : as the campaign was started; `level` is the oracle's level of theory.
+    name, seed, level, config : as it was started; `level` is the oracle's level of theory.
     finished_tasks : task id -> its record.
     failed_tasks : task id -> its failure.
     snapshots : cycle -> the store's snapshot made of its labels.

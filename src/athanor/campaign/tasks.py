@@ -1,4 +1,4 @@
-"""A task: the smallest piece of work; its identity is the hash of everything its result depends on."""
+"""A task: the smallest piece of work; its identity is the hash of all its result depends on."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _perform(target: Any, item: Any) -> BaseException | None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception itself when it is one of ours and survives pickling, else its traceback as text."""
+    """The exception when it is one of ours and survives pickling, else its traceback as text."""
     if isinstance(error, AthanorError):
         try:
             copy = pickle.loads(pickle.dumps(error))

@@ -49,7 +49,7 @@ ATTEMPTS = 3
 
 
 class Workshop:
-    """Performs the tasks of one campaign; travels to a worker process by pickle, keeps its models there."""
+    """Performs the tasks of one campaign; travels to a worker by pickle and keeps models there."""
 
     def __init__(self, config: CampaignConfig, folder: Path) -> None:
         self.config = config

@@ -36,7 +36,7 @@ class Store:
     folder: Path
 
     def add(self, frames: Sequence[Frame]) -> str:
-        """Write frames of one level of theory as a shard and return its hash; harmless when repeated."""
+        """Write frames of one level of theory as a shard, return its hash; may be repeated."""
         dataset = Dataset.of(frames, where="the new shard")
         one_level(dataset)
         data = npz_bytes(pack_frames(dataset.frames))
@@ -91,7 +91,7 @@ def one_level(dataset: Dataset) -> str:
     levels = sorted({frame.level for frame in dataset})
     if len(levels) > 1:
         raise LabelError(
-            f"the frames come from {len(levels)} levels of theory ({', '.join(map(repr, levels))}), "
+            f"the frames come from different levels of theory ({', '.join(map(repr, levels))}), "
             "whose energies do not compare; train on one of them"
         )
     return levels[0] if levels else ""
