@@ -1,0 +1,79 @@
+"""Labels that other programs left in a file: where ASE puts them and under which names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from athanor.errors import LabelError
+from athanor.structure import FloatArray, Labels, check_labels
+
+PREFIXES = ("", "REF_", "ref_", "DFT_", "dft_")
+ENERGY = ("energy",)
+FORCES = ("forces", "force")
+STRESS = ("stress",)
+VIRIAL = ("virial", "virials")
+
+
+def labels_of(atoms: Atoms, *, where: str) -> Labels | None:
+    """Return the labels that ASE read, None where energy or forces are missing.
+
+    Calculator results come first, then info and arrays under their plain names and with the
+    prefixes REF_ and DFT_. A virial (eV) stands for a stress of -virial / V.
+
+    Raises LabelError when a label is not numeric, not finite or not shaped for the structure.
+    """
+    places: list[dict[str, Any]] = [atoms.info, atoms.arrays]
+    if atoms.calc is not None:
+        places.insert(0, atoms.calc.results)
+    energy, forces = _find(places, ENERGY), _find(places, FORCES)
+    if energy is None or forces is None:
+        return None
+    energies = _numbers(energy, "energy", where)
+    if energies.size != 1:
+        raise LabelError(f"{where}: the energy is {energies.size} numbers, expected one")
+    labels = Labels(
+        energy=float(energies.ravel()[0]),
+        forces=_numbers(forces, "forces", where),
+        stress=_stress(atoms, places, where),
+    )
+    check_labels(labels, len(atoms), where=where)
+    return labels
+
+
+def _find(places: list[dict[str, Any]], names: tuple[str, ...]) -> object | None:
+    found = (place.get(prefix + name) for prefix in PREFIXES for name in names for place in places)
+    return next((value for value in found if value is not None), None)
+
+
+def _numbers(value: object, name: str, where: str) -> FloatArray:
+    if isinstance(value, bool | str):
+        raise LabelError(f"{where}: the {name} is {str(value)[:40]!r}, expected numbers")
+    try:
+        return np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise LabelError(f"{where}: the {name} cannot be read, expected numbers") from None
+
+
+def _stress(atoms: Atoms, places: list[dict[str, Any]], where: str) -> FloatArray | None:
+    if not atoms.pbc.all():
+        return None
+    stress, virial = _find(places, STRESS), _find(places, VIRIAL)
+    if stress is not None:
+        return _tensor(_numbers(stress, "stress", where), "stress", where)
+    if virial is None:
+        return None
+    volume = abs(float(np.linalg.det(atoms.cell.array)))
+    return -_tensor(_numbers(virial, "virial", where), "virial", where) / volume
+
+
+def _tensor(value: FloatArray, name: str, where: str) -> FloatArray:
+    if value.shape == (6,):
+        xx, yy, zz, yz, xz, xy = value
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    if value.size != 9:
+        raise LabelError(f"{where}: the {name} has {value.size} numbers, expected 9 or 6 (Voigt)")
+    tensor = value.reshape(3, 3)
+    return np.asarray((tensor + tensor.T) / 2)

@@ -1,0 +1,210 @@
+"""Extended XYZ: read with every line checked, written with every digit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io.extxyz import key_val_str_to_dict, read_extxyz
+
+from athanor.errors import ConfigError, FormatError
+from athanor.structure import FloatArray, Labels
+
+COLUMNS = re.compile(r"[^:]+:[RISL]:[1-9]\d{0,5}(?::[^:]+:[RISL]:[1-9]\d{0,5})*", re.ASCII)
+PLAIN = re.compile(r"[A-Za-z0-9_.+-]+", re.ASCII)
+KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+RESERVED = frozenset({"Lattice", "Properties", "pbc", "energy", "forces", "stress", "virial"})
+
+
+def read(path: Path, text: str) -> list[Atoms]:
+    """Read every frame through ASE, once its lines have been counted and their columns too.
+
+    ASE alone takes what stands before the first blank line for the whole file, drops columns that
+    it was not told of, and fills memory when an atom count is absurd.
+
+    Raises
+    ------
+    FormatError : with the line, what was found and what was expected.
+    """
+    lines = text.split("\n")
+    ended = lines[-1] == ""
+    while lines and not lines[-1].strip():
+        lines.pop()
+    frames: list[Atoms] = []
+    for begin, end in _frames(path, lines):
+        try:
+            frame = "\n".join(lines[begin:end]) + "\n"
+            frames += list(read_extxyz(StringIO(frame), slice(None)))
+        except (Exception, RecursionError) as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise FormatError(
+                path, begin + 1, f"the frame that begins here cannot be read ({reason})"
+            ) from None
+    if not frames:
+        raise FormatError(path, None, "found no structure, expected an atom count in line 1")
+    if not ended:
+        _check_cut(path, lines, begin)
+    return frames
+
+
+def _frames(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """First line and the line after the last of each frame, 0-based, all checked."""
+    place = 0
+    while place < len(lines):
+        word = lines[place].strip()
+        if not (word.isascii() and word.isdigit() and 0 < len(word) <= 18 and int(word) > 0):
+            raise FormatError(
+                path, place + 1, f"found {word[:40]!r}, expected the number of atoms of a frame"
+            )
+        count, rows = int(word), lines[place + 2 : place + 2 + int(word)]
+        if len(rows) < count:
+            raise FormatError(
+                path,
+                len(lines),
+                f"found the end of the file after {len(rows)} of {count} atoms: the frame that "
+                f"begins in line {place + 1} is half-written",
+            )
+        end = place + 2 + count
+        while end < len(lines) and lines[end].lstrip().startswith("VEC"):
+            end += 1
+        # cell vectors as pseudo-atoms belong to plain XYZ, where the comment says nothing
+        comment = lines[place + 1] if end == place + 2 + count else ""
+        _check_rows(path, _columns(path, comment, place + 2), rows, place + 3)
+        yield place, end
+        place = end
+
+
+def _columns(path: Path, comment: str, number: int) -> str | None:
+    """The columns that a comment line declares, checked; None when it declares none."""
+    try:
+        declared = key_val_str_to_dict(comment).get("Properties") if comment.strip() else None
+    except (Exception, RecursionError) as error:
+        raise FormatError(path, number, f"the comment line cannot be read ({error})") from None
+    if declared is None:
+        return None
+    groups = str(declared).split(":")
+    names = groups[::3]
+    if COLUMNS.fullmatch(str(declared)) is None or len(set(names)) != len(names):
+        raise FormatError(
+            path,
+            number,
+            f"found Properties={str(declared)[:80]}, expected different name:type:count groups "
+            "such as species:S:1:pos:R:3",
+        )
+    if "pos:R:3" not in str(declared) or not {"species", "Z"} & set(names):
+        raise FormatError(
+            path, number, f"found Properties={str(declared)[:80]}, expected species (or Z) and pos"
+        )
+    return str(declared)
+
+
+def _check_rows(path: Path, declared: str | None, rows: Sequence[str], number: int) -> None:
+    """Every row must have the columns that the comment line declares (four when it does not)."""
+    columns = declared or "species:S:1:pos:R:3"
+    width = sum(int(count) for count in columns.split(":")[2::3])
+    for line, row in enumerate(rows, start=number):
+        found = len(row.split())
+        if found < width or (found > width and declared is not None):
+            raise FormatError(path, line, f"found {found} columns, expected {width} ({columns})")
+
+
+def _check_cut(path: Path, lines: Sequence[str], begin: int) -> None:
+    """Refuse a last line without an end whose last number is shorter than it should be.
+
+    A number that was cut in its middle is still a number: it shows only in its decimals.
+    """
+    rows = [line.split() for line in lines[begin + 2 :]]
+    last = rows[-1][-1]
+    others = [row[-1] for row in rows[:-1]] or rows[-1][1:-1]
+    if min((_decimals(word) for word in others), default=0) > _decimals(last):
+        raise FormatError(
+            path,
+            len(lines),
+            f"found {last!r} without an end of line, shorter than the numbers before it: the file "
+            "seems half-written (if it is whole, end it with a newline)",
+        )
+
+
+def _decimals(word: str) -> int:
+    mantissa, _, exponent = word.lower().partition("e")
+    return len(mantissa.partition(".")[2]) + len(exponent)
+
+
+def text_of(
+    structures: Sequence[Atoms],
+    *,
+    labels: Sequence[Labels] | None,
+    info: Sequence[Mapping[str, Any]] | None,
+    path: Path,
+) -> str:
+    """Return extended XYZ in which every float has the digits that give its bits back.
+
+    Raises
+    ------
+    ConfigError : an info key that extended XYZ cannot hold or that labels are written under.
+    """
+    parts: list[str] = []
+    for index, atoms in enumerate(structures):
+        parts += _frame_lines(
+            atoms,
+            None if labels is None else labels[index],
+            {} if info is None else info[index],
+            path=path,
+        )
+    return "\n".join(parts) + "\n"
+
+
+def _frame_lines(
+    atoms: Atoms, labels: Labels | None, info: Mapping[str, Any], *, path: Path
+) -> list[str]:
+    words: list[str] = []
+    if atoms.cell.array.any():
+        words.append(f'Lattice="{_reals(atoms.cell.array.ravel())}"')
+    words.append("Properties=species:S:1:pos:R:3" + ("" if labels is None else ":forces:R:3"))
+    table: FloatArray = atoms.positions
+    if labels is not None:
+        table = np.hstack([atoms.positions, labels.forces])
+        words.append(f"energy={float(labels.energy)!r}")
+        if labels.stress is not None:
+            words.append(f'stress="{_reals(labels.stress.ravel())}"')
+    words.append(f'pbc="{" ".join("FT"[bool(axis)] for axis in atoms.pbc)}"')
+    words += [f"{_key(key, path)}={_value(value)}" for key, value in info.items()]
+    rows = [
+        f"{symbol} {' '.join(map(repr, row))}"
+        for symbol, row in zip(atoms.symbols, table.tolist(), strict=True)
+    ]
+    return [str(len(atoms)), " ".join(words), *rows]
+
+
+def _key(key: str, path: Path) -> str:
+    if KEY.fullmatch(key) is None or key in RESERVED:
+        raise ConfigError(
+            f"{path}: the info key {key!r} cannot be written; use letters, digits and underscores, "
+            f"and none of {', '.join(sorted(RESERVED))}"
+        )
+    return key
+
+
+def _value(value: Any) -> str:
+    """A scalar bare, an array of one dimension in quotes, everything else as quoted text."""
+    if isinstance(value, bool | np.bool_):
+        return "FT"[bool(value)]
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if isinstance(value, float | np.floating):
+        return repr(float(value))
+    if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1:
+        return '"' + " ".join(_value(one) for one in np.asarray(value)) + '"'
+    text = " ".join(str(value).split())
+    if PLAIN.fullmatch(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _reals(row: FloatArray) -> str:
+    return " ".join(map(repr, row.tolist()))
