@@ -62,11 +62,7 @@ class MDSampler(SamplerConfig):
 
     @property
     def planned(self) -> int:
-        """Steps of the whole schedule, relaxation included."""
-        return self.relax_steps + self._steps
-
-    @property
-    def _steps(self) -> int:
+        """Steps of the whole schedule; the relaxation before it is not counted."""
         if self.steps is not None:
             return self.steps
         assert self.length_ps is not None  # by _length
@@ -82,36 +78,36 @@ class MDSampler(SamplerConfig):
         """
         check_structure(start, where="start")
         rng = np.random.default_rng(seed)
-        schedule = self.schedule.draw(rng, length_fs=self._steps * self.timestep_fs)
+        schedule = self.schedule.draw(rng, length_fs=self.planned * self.timestep_fs)
         atoms = bare(start)
         atoms.calc = DirectCalculator(potential)
         trial = Trial(query, self._limits(), spacing=self.save_every, capacity=self.max_saved)
         # an exploding run overflows on its way to the next check, where it is found
         with np.errstate(over="ignore", invalid="ignore"):
-            done = self._relax(atoms, trial)
+            self._relax(atoms, trial)
+            done = 0
             if trial.stopped_by == "completed":
-                done += self._run(atoms, trial, schedule, rng)
+                done = self._run(atoms, trial, schedule, rng)
         return trial.harvest(steps=done, planned=self.planned)
 
     def _limits(self) -> Limits:
         return Limits(self.min_distance, self.max_temperature_K, self.max_atom_energy_eV)
 
-    def _relax(self, atoms: Atoms, trial: Trial) -> int:
-        """Take the worst off a random start; returns the steps done."""
+    def _relax(self, atoms: Atoms, trial: Trial) -> None:
+        """Take the worst off a random start."""
         if self.relax_steps == 0:
-            return 0
+            return
         optimiser = FIRE(atoms, logfile=None, maxstep=RELAX_STEP)
-        done, step = 0, 0
+        step = 0
         try:
             for _ in optimiser.irun(fmax=0.0, steps=self.relax_steps):
-                done, step = step, step + 1
-                due = done % self.check_every == 0 and done < self.relax_steps
-                if due and not self._relaxing(atoms, trial, done):
-                    return done
+                # the last frame is the first of the dynamics, which are checked on their own
+                due = step % self.check_every == 0 and step < self.relax_steps
+                if due and not self._relaxing(atoms, trial, step):
+                    return
+                step += 1
         except StructureError as error:
-            trial.lose("distance", str(error), when=f"relaxation step {done}")
-            return done
-        return self.relax_steps
+            trial.lose("distance", str(error), when=f"relaxation step {step}")
 
     def _relaxing(self, atoms: Atoms, trial: Trial, step: int) -> bool:
         good = trial.judge(
@@ -140,9 +136,9 @@ class MDSampler(SamplerConfig):
         done = 0
         try:
             forces = atoms.get_forces()
-            while self._check(atoms, trial, schedule, done) and done < self._steps:
+            while self._check(atoms, trial, schedule, done) and done < self.planned:
                 dynamics.set_temperature(temperature_K=schedule(done * self.timestep_fs))
-                for _ in range(min(self.check_every, self._steps - done)):
+                for _ in range(min(self.check_every, self.planned - done)):
                     forces = dynamics.step(forces)
                     done += 1
         except StructureError as error:
