@@ -36,9 +36,7 @@ def _within(atoms: Atoms, cutoff: float) -> dict[str, float]:
     from vesin import NeighborList
 
     finder = NeighborList(cutoff=cutoff, full_list=False, n_threads=1)
-    i, j, length = finder.compute(
-        atoms.positions, atoms.cell.array, atoms.pbc, quantities="ijd"
-    )
+    i, j, length = finder.compute(atoms.positions, atoms.cell.array, atoms.pbc, quantities="ijd")
     if len(length) == 0:
         return {}
     symbols = sorted(set(atoms.symbols))

@@ -20,6 +20,7 @@ from athanor.cli.files import (
     structures_of,
 )
 from athanor.cli.progress import in_batches
+from athanor.data.durable import write_file
 from athanor.errors import ConfigError
 from athanor.query import Grade, Query, QueryConfig
 from athanor.query import kinds as query_kinds
@@ -36,6 +37,9 @@ HaltOption = Annotated[
 ByOption = Annotated[
     str | None, typer.Option("--by", help="What is graded: the configuration or its atoms.")
 ]
+
+PUBLISHED_SELECT = 1.1
+"""The threshold that the published code selects with; while sampling it saves from 2.1 on."""
 
 
 def query_of(
@@ -93,12 +97,16 @@ def select(
         int | None, typer.Option("--budget", min=1, help="Choose at most this many.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    save: SaveOption = None,
+    save: SaveOption = PUBLISHED_SELECT,
     halt: HaltOption = None,
     by: ByOption = None,
     species: SpeciesOption = None,
 ) -> None:
-    """Write the fewest structures of a pool that are worth a label (info keys pool_index, grade)."""
+    """Write the fewest structures of a pool that are worth a label.
+
+    The info keys are pool_index (from 0) and grade. After labelling them, no structure of the pool
+    has a grade above --save.
+    """
     from athanor.data.formats import write_structures
 
     refuse_existing(out)
@@ -109,7 +117,10 @@ def select(
     limit = len(found) if budget is None else budget
     chosen = query.select(found, grades, limit, np.random.default_rng(seed))
     info = [{"pool_index": index, "grade": grades[index].value} for index in chosen]
-    write_structures(out, [found[index] for index in chosen], info=info)
+    if chosen:
+        write_structures(out, [found[index] for index in chosen], info=info)
+    else:  # an empty selection is an answer, which scripts expect as a file
+        write_file(out, b"")
     print(f"{len(chosen)} of {len(found)} structures selected, written to {out}")
 
 

@@ -40,7 +40,7 @@ class Opened:
     species: tuple[str, ...] | None
 
 
-def parse_species(text: str | None) -> tuple[str, ...] | None:
+def parse_species(text: str | None, *, option: str = "--species") -> tuple[str, ...] | None:
     """Turn `Al,Ni` into symbols; ConfigError for anything that is not a list of elements."""
     from ase.data import chemical_symbols
 
@@ -50,10 +50,10 @@ def parse_species(text: str | None) -> tuple[str, ...] | None:
     for symbol in symbols:
         if symbol not in chemical_symbols[1:]:
             raise ConfigError(
-                f"--species {text}: {symbol!r} is not a chemical symbol; write them as in Al,Ni"
+                f"{option} {text}: {symbol!r} is not a chemical symbol; write them as in Al,Ni"
             )
     if len(set(symbols)) != len(symbols):
-        raise ConfigError(f"--species {text}: a symbol stands twice; give each species once")
+        raise ConfigError(f"{option} {text}: a symbol stands twice; give each species once")
     return symbols
 
 
@@ -76,10 +76,8 @@ def open_potential(path: Path, *, species: tuple[str, ...] | None) -> Opened:
 def _own_order(potential: Potential) -> tuple[str, ...] | None:
     if len(potential.elements) == 1:
         return tuple(potential.elements)
-    order = getattr(potential, "species", None)
-    if isinstance(order, Sequence) and set(order) == potential.elements:
-        return tuple(order)
-    return None
+    order = getattr(getattr(potential, "model", None), "species", None)
+    return None if order is None else tuple(order)
 
 
 def structures_of(path: Path, *, species: Sequence[str] | None) -> list[Atoms]:

@@ -72,7 +72,9 @@ def _show(table: dict[str, Any]) -> None:
 
     console = Console()
     for family, found in table.items():
-        grid = Table(title=family, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        grid = Table(
+            title=family, title_justify="left", title_style="bold", box=None, pad_edge=False
+        )
         grid.add_column("kind", style="cyan", no_wrap=True)
         grid.add_column("what it is and its keys")
         for name, entry in found.items():

@@ -31,7 +31,8 @@ from athanor.potentials import Potential, PotentialConfig
 
 def fit(
     recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE.toml", help="A [potential] section, or its keys alone.")
+        Path,
+        typer.Argument(metavar="RECIPE.toml", help="A [potential] section, or its keys alone."),
     ],
     training: Annotated[Path, typer.Argument(metavar="TRAINING", help="Labelled structures.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet.")],
@@ -47,7 +48,10 @@ def fit(
     order = parse_species(species)
     train = labelled(training, species=order)
     held_out = Dataset() if valid is None else labelled(valid, species=order)
-    print(f"fitting {_name(config)} to {_size(train)}" + (f", stopped by {_size(held_out)}" if valid else ""))
+    print(
+        f"fitting {_name(config)} to {_size(train)}"
+        + (f", stopped by {_size(held_out)}" if valid else "")
+    )
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="athanor-fit-") as workdir:
         potential = config.fit(train, held_out, seed=seed, workdir=Path(workdir))
@@ -69,8 +73,10 @@ def read_recipe(path: Path) -> PotentialConfig:
         raise FormatError(path, None, f"not a readable TOML file ({error})") from None
     section = table.get("potential", table)
     if not isinstance(section, dict):
-        raise FormatError(path, None, "potential must be a section, [potential] with its keys below")
-    return choose("athanor.potentials", PotentialConfig, section, where=f"{path} [potential]")
+        raise FormatError(
+            path, None, "potential must be a section, [potential] with its keys below"
+        )
+    return choose("athanor.potentials", PotentialConfig, section, where=f"{path} [potential]")  # type: ignore[type-abstract]  # only subclasses are built
 
 
 def errors(
@@ -111,7 +117,7 @@ def _error_table(potential: Potential, frames: Dataset) -> dict[str, Any]:
     from athanor.data.metrics import errors as measure
 
     predicted = in_batches(frames.structures, potential.predict, doing="evaluating")
-    return measure(frames.labels, predicted).as_dict()
+    return measure(predicted, frames.labels).as_dict()
 
 
 def _name(config: PotentialConfig) -> str:
@@ -123,4 +129,22 @@ def _size(frames: Dataset) -> str:
 
 
 def _show_errors(table: dict[str, Any], *, title: str) -> None:
-    print(title, table)
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    grid.add_column("")
+    for heading in ("MAE", "RMSE", "max", "RMSE, %"):
+        grid.add_column(heading, justify="right")
+    for name, key, factor in (
+        ("energy, meV/atom", "energy_eV_per_atom", 1000.0),
+        ("forces, meV/Å", "forces_eV_per_A", 1000.0),
+        ("stress, GPa", "stress_GPa", 1.0),
+    ):
+        found = table[key]
+        if found is not None:
+            percent = found["rmse_percent"]
+            numbers = [f"{factor * found[kind]:.4g}" for kind in ("mae", "rmse", "max")]
+            grid.add_row(name, *numbers, "" if percent is None else f"{percent:.3g}")
+    Console(highlight=False).print(grid)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from ase import Atoms
+from ase.units import GPa
 
 from athanor.cli.distances import LARGEST_CUTOFF, shortest
 from athanor.cli.extrapolation import HaltOption, SaveOption, query_of
@@ -17,15 +19,21 @@ from athanor.cli.files import (
     OutOption,
     PotentialArgument,
     SpeciesOption,
+    labelled,
     open_potential,
     parse_species,
     refuse_existing,
     structures_of,
 )
 from athanor.cli.progress import progress
-from athanor.cli.relaxation import Relaxed, relax_one
-from athanor.errors import ConfigError, FormatError
+from athanor.errors import ConfigError, LabelError
 from athanor.structure import Labels
+
+LABELLED = (".extxyz", ".xyz", ".cfg")
+"""Suffixes of the formats that hold labels."""
+
+if TYPE_CHECKING:
+    from athanor.sample.relax import RelaxResult
 
 
 def relax(
@@ -45,42 +53,67 @@ def relax(
     halt: HaltOption = None,
     species: SpeciesOption = None,
 ) -> None:
-    """Relax structures (info keys converged, steps; with --training also grade and verdict).
+    """Relax structures (info keys converged, steps, stopped_by, fmax).
 
-    With --training, a relaxation stops at the step whose grade reaches --halt.
+    With --training, the info key grade is the highest met on the way, and a relaxation ends at the
+    structure whose grade exceeds --halt.
     """
     from athanor.data.formats import write_structures
+    from athanor.sample.relax import relax as relax_one
 
     _check_options(fmax=fmax, cell=cell, pressure=pressure, training=training, save=save, halt=halt)
     refuse_existing(out)
     opened = open_potential(potential, species=parse_species(species))
     found = structures_of(structures, species=opened.species)
     query = None if training is None else query_of(opened, training, save=save, halt=halt)
-    done: list[Relaxed] = []
+    done: list[RelaxResult] = []
     with progress("relaxing", total=len(found)) as advance:
         for atoms in found:
             done.append(
                 relax_one(
                     atoms,
                     opened.potential,
+                    query,
                     fmax=fmax,
                     steps=steps,
-                    pressure_GPa=pressure if cell else None,
-                    query=query,
+                    cell=cell,
+                    pressure=pressure * GPa,
                 )
             )
             advance(1)
     write_structures(
-        out, [one.atoms for one in done], labels=[one.labels for one in done],
-        info=[one.info() for one in done],
+        out,
+        [one.atoms for one in done],
+        labels=[one.labels for one in done],
+        info=[_told(one, graded=query is not None) for one in done],
     )
     converged = sum(one.converged for one in done)
     print(f"{converged} of {len(done)} relaxed to {fmax} eV/Å, written to {out}")
 
 
+def _told(result: RelaxResult, *, graded: bool) -> dict[str, Any]:
+    """What goes beside a relaxed structure into the file."""
+    stopped_by = result.harvest.stopped_by if result.harvest.stopped_by != "completed" else "steps"
+    info: dict[str, Any] = {
+        "converged": result.converged,
+        "steps": result.harvest.steps,
+        "stopped_by": "converged" if result.converged else stopped_by,
+        "fmax": result.fmax,
+    }
+    if graded:
+        met = [*result.harvest.trace.get("grade", ()), *(g.value for g in result.harvest.grades)]
+        info["grade"] = float(max(met))
+    return info
+
+
 def _check_options(
-    *, fmax: float, cell: bool, pressure: float, training: Path | None,
-    save: float | None, halt: float | None,
+    *,
+    fmax: float,
+    cell: bool,
+    pressure: float,
+    training: Path | None,
+    save: float | None,
+    halt: float | None,
 ) -> None:
     if not fmax > 0:
         raise ConfigError(f"--fmax {fmax}: the largest force left must be positive, in eV/Å")
@@ -102,9 +135,11 @@ def mindist(
     for one in each:
         for pair, distance in one.items():
             pairs[pair] = min(distance, pairs.get(pair, distance))
-    nearest = [min(one.values(), default=None) for one in each]
+    nearest = [min(one.values()) if one else None for one in each]
     if json_:
-        print(json.dumps({"unit": "Å", "pairs": dict(sorted(pairs.items())), "structures": nearest}))
+        print(
+            json.dumps({"unit": "Å", "pairs": dict(sorted(pairs.items())), "structures": nearest})
+        )
         return
     _show_distances(found, pairs, nearest)
 
@@ -122,8 +157,8 @@ def _show_distances(
     by_structure = Table(
         "structure", "formula", "shortest, Å", title="by structure", title_justify="left"
     )
-    for index, (atoms, distance) in enumerate(zip(found, nearest, strict=True)):
-        text = f"beyond {LARGEST_CUTOFF:g}" if distance is None else f"{distance:.4f}"
+    for index, (atoms, least) in enumerate(zip(found, nearest, strict=True)):
+        text = f"beyond {LARGEST_CUTOFF:g}" if least is None else f"{least:.4f}"
         by_structure.add_row(str(index), atoms.get_chemical_formula(), text)
     console.print(by_pair)
     console.print(by_structure)
@@ -159,3 +194,19 @@ def _convert_potential(source: Path, target: Path, *, species: tuple[str, ...] |
             "give OUT without that suffix for a folder of ours"
         )
     write(target)
+
+
+def _convert_structures(source: Path, target: Path, *, species: tuple[str, ...] | None) -> None:
+    from athanor.data.formats import write_structures
+
+    structures = structures_of(source, species=species)
+    labels = _labels_of(source, species=species) if target.suffix in LABELLED else None
+    write_structures(target, structures, labels=labels, species=species)
+
+
+def _labels_of(source: Path, *, species: tuple[str, ...] | None) -> list[Labels] | None:
+    try:
+        return labelled(source, species=species).labels
+    except LabelError as error:
+        print(f"written without labels: {error}", file=sys.stderr)
+        return None

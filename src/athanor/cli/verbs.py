@@ -22,7 +22,7 @@ def build() -> Any:
     app = typer.Typer(
         name="athanor",
         add_completion=False,
-        rich_markup_mode="rich",
+        rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -43,13 +43,17 @@ def _print_version(value: bool) -> None:
 
 def athanor(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Print the traceback of an error.")
+    ] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
-    """Interatomic potentials by active learning: labels are bought only where the potential guesses.
+    """Interatomic potentials by active learning: labels only where the potential is guessing.
 
     A POTENTIAL is a folder that athanor saved, or a .mtp file with --species Al,Ni. A STRUCTURES
     file is anything ASE reads, or a .cfg. Exit codes: 0 done, 1 bad input, 2 stopped by a limit,

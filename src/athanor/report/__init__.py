@@ -1,1 +1,20 @@
-"""report."""
+"""The report: one HTML page about a campaign, finished or not, that opens offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def report_of(folder: Path) -> str:
+    """Return the page about the campaign in `folder`.
+
+    Raises
+    ------
+    FolderError : it is not the folder of a campaign.
+    FormatError : its journal or an artefact is damaged.
+    """
+    # matplotlib and jinja2 take a second to import, which only a report should cost
+    from athanor.report.gather import content_of
+    from athanor.report.page import render
+
+    return render(content_of(folder))

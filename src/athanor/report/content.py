@@ -16,11 +16,12 @@ State = Literal["converged", "limit", "unfinished"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One trajectory: time it lived and its full schedule, ps, and what stopped it."""
+    """One trajectory: share of its schedule it lived, what stopped it; times in ps if known."""
 
-    lived_ps: float
-    planned_ps: float
+    share: float
     stopped_by: str
+    lived_ps: float | None = None
+    planned_ps: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class Content:
     ----------
     name, folder, potential : the campaign's name, its folder and the fitted potential's (or None).
     state, sentence : how it stands, as a word and as a sentence.
-    elements, potential_kind, oracle_kind : what was fitted to what.
+    elements : chemical symbols of the labelled structures.
     elapsed : seconds of wall clock, when known.
     grades : (n,) of every structure that was offered; `save` and `halt` are its thresholds.
     parity_of : which structures the parity plots show.
@@ -105,8 +106,6 @@ class Content:
     sentence: str
     potential: str | None = None
     elements: tuple[str, ...] = ()
-    potential_kind: str = ""
-    oracle_kind: str = ""
     elapsed: float | None = None
     cycles: tuple[CycleStory, ...] = ()
     choices: tuple[Choice, ...] = ()

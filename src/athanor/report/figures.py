@@ -30,7 +30,7 @@ STOP_COLOURS = {
     "nan": "#a23b72",
 }
 VERDICTS = {"trusted": COOL, "worth a label": "#e0a458", "stops the run": EMBER}
-STYLE: Mapping[str, Any] = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.edgecolor": FAINT,
@@ -58,9 +58,9 @@ MANY_POINTS = 1500
 """Scatters with more points are drawn as pixels, or the page would weigh megabytes."""
 
 
-def survival(cycles: Sequence[Sequence[tuple[float, float, str]]]) -> str:
-    """How long trajectories lived: per cycle a list of (time lived, full schedule, stopped by), ps."""
-    with matplotlib.rc_context(dict(STYLE)):
+def survival(cycles: Sequence[Sequence[tuple[float, float, str]]], *, unit: str) -> str:
+    """How long trajectories lived: per cycle a list of (lived, full schedule, stopped by)."""
+    with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(7.2, 2.9)
         planned = [max((full for _, full, _ in runs), default=0.0) for runs in cycles]
         points = [
@@ -90,7 +90,7 @@ def survival(cycles: Sequence[Sequence[tuple[float, float, str]]]) -> str:
             ls=(0, (4, 3)),
             label="full schedule",
         )
-        axes.set(xlabel="cycle", ylabel="time survived, ps", xlim=(0.5, len(cycles) + 0.5))
+        axes.set(xlabel="cycle", ylabel=unit, xlim=(0.5, len(cycles) + 0.5))
         axes.set_ylim(0, 1.12 * max([*planned, 1e-3]))
         _whole_numbers(axes, len(cycles))
         _legend_beside(axes)
@@ -105,7 +105,7 @@ def errors_per_cycle(
     force_target: float | None = None,
 ) -> str:
     """RMSE on new labels before they were trained on: meV/atom and meV/Å, one value per cycle."""
-    with matplotlib.rc_context(dict(STYLE)):
+    with matplotlib.rc_context(STYLE):
         figure, panels = _figure(7.2, 2.7, columns=2)
         for axes, values, target, title, colour in (
             (panels[0], energy, energy_target, "energy RMSE, meV/atom", EMBER),
@@ -141,7 +141,7 @@ def errors_per_cycle(
 
 def parity(panels: Sequence[tuple[str, str, FloatArray, FloatArray]]) -> str:
     """Prediction against reference: (title, unit, reference values, predicted values) per panel."""
-    with matplotlib.rc_context(dict(STYLE)):
+    with matplotlib.rc_context(STYLE):
         figure, all_axes = _figure(2.75 * len(panels), 2.75, columns=len(panels))
         for axes, (title, unit, reference, predicted), colour in zip(
             all_axes, panels, (EMBER, COOL, "#7a5ba6"), strict=False
@@ -186,7 +186,7 @@ def grade_histogram(
     values: FloatArray, *, save: float | None = None, halt: float | None = None
 ) -> str:
     """Distribution of extrapolation grades, with the thresholds; grades over 1e6 count as 1e6."""
-    with matplotlib.rc_context(dict(STYLE)):
+    with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(7.2, 2.5)
         clipped = np.clip(values, 1e-2, 1e6)
         low, high = np.log10(clipped.min()) - 0.05, np.log10(clipped.max()) + 0.05
@@ -196,7 +196,7 @@ def grade_histogram(
             for begin, end in itertools.pairwise(bounds)
         ]
         names = [f"{name} ({len(part)})" for name, part in zip(VERDICTS, parts, strict=True)]
-        bins = np.logspace(low, max(high, low + 0.5), 41)
+        bins = np.logspace(low, max(high, low + 0.5), 41).tolist()
         axes.hist(parts, bins=bins, stacked=True, color=list(VERDICTS.values()), label=names)
         for threshold in (save, halt):
             if threshold is not None:
@@ -210,7 +210,7 @@ def grade_histogram(
 
 def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
     """Potential as lines, oracle as open circles: name -> {x, potential, reference}."""
-    with matplotlib.rc_context(dict(STYLE)):
+    with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(7.2, 3.4)
         for (name, line), colour in zip(lines.items(), LATTICE_COLOURS * 9, strict=False):
             axes.plot(line["x"], line["potential"], "-", color=colour, lw=1.8, label=name)
@@ -224,7 +224,7 @@ def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, y
 
 def time_spent(cycles: Sequence[Mapping[str, float]]) -> str:
     """Seconds of work per cycle by what they were spent on, stacked."""
-    with matplotlib.rc_context(dict(STYLE)):
+    with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(7.2, 2.5)
         names = list(dict.fromkeys(name for cycle in cycles for name in cycle))
         x = np.arange(1, len(cycles) + 1)
@@ -242,7 +242,7 @@ def time_spent(cycles: Sequence[Mapping[str, float]]) -> str:
 
 def label_cost(n_atoms: FloatArray, seconds: FloatArray) -> str:
     """What each label took against its number of atoms."""
-    with matplotlib.rc_context(dict(STYLE)):
+    with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(7.2, 2.4)
         axes.scatter(n_atoms, seconds, s=18, color=EMBER, alpha=0.6, lw=0)
         axes.set(xlabel="atoms in the structure", ylabel="seconds per label")

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from athanor.report import figures
-from athanor.report.content import Content
+from athanor.report.content import Content, CycleStory
 from athanor.validate import PropertyResult
 
 
@@ -80,9 +80,7 @@ def _figures(content: Content) -> dict[str, str]:
     drawn: dict[str, str] = {}
     turns = [cycle for cycle in content.cycles if cycle.runs]
     if turns:
-        drawn["survival"] = figures.survival(
-            [[(r.lived_ps, r.planned_ps, r.stopped_by) for r in c.runs] for c in turns]
-        )
+        drawn["survival"] = _survival(turns)
     if any(c.energy_rmse is not None for c in turns):
         drawn["errors"] = figures.errors_per_cycle(
             [c.energy_rmse for c in turns], [c.force_rmse for c in turns]
@@ -103,6 +101,19 @@ def _figures(content: Content) -> dict[str, str]:
     if any(c.seconds for c in content.cycles):
         drawn["time"] = figures.time_spent([c.seconds for c in content.cycles])
     return drawn
+
+
+def _survival(turns: list[CycleStory]) -> str:
+    """In ps where every trajectory knows its times, else in percent of the schedule."""
+    runs = [[(r.lived_ps, r.planned_ps, r.stopped_by) for r in c.runs] for c in turns]
+    timed = [
+        [(lived, planned, stop) for lived, planned, stop in some if lived is not None and planned]
+        for some in runs
+    ]
+    if all(len(some) == len(all_) for some, all_ in zip(timed, runs, strict=True)):
+        return figures.survival(timed, unit="time survived, ps")
+    shares = [[(100 * r.share, 100.0, r.stopped_by) for r in c.runs] for c in turns]
+    return figures.survival(shares, unit="schedule survived, %")
 
 
 def _curves(result: PropertyResult) -> str | None:

@@ -1,0 +1,120 @@
+"""Verbs on campaigns: init, run, status, report."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from athanor.cli.files import JsonOption, parse_species, refuse_existing
+from athanor.cli.progress import duration
+from athanor.errors import LimitReached
+
+REPORT = "report.html"
+POTENTIAL = "potential"
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Folder of a campaign, running, stopped or done.")
+]
+
+
+def init(
+    where: Annotated[
+        Path, typer.Argument(metavar="[DIR|FILE]", help="Where to write: campaign.toml in DIR.")
+    ] = Path(),
+    element: Annotated[str, typer.Option("--element", help="Elements: Al, or Al,Ni.")] = "Al",
+    potential: Annotated[str, typer.Option("--potential", help="Kind of potential.")] = "mtp",
+    level: Annotated[int, typer.Option("--level", help="Level of a moment tensor potential.")] = 12,
+    oracle: Annotated[str, typer.Option("--oracle", help="Name of an ASE calculator.")] = "emt",
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
+) -> None:
+    """Write a commented campaign file to begin with."""
+    from athanor.campaign.config import CampaignConfig
+    from athanor.cli.starter import starter
+    from athanor.data.durable import write_file
+
+    path = where if where.suffix == ".toml" else where / "campaign.toml"
+    elements = parse_species(element, option="--element") or ()
+    name = path.stem if path.stem != "campaign" else "-".join(elements).lower()
+    text = starter(
+        name=name, elements=elements, potential=potential, level=level, oracle=oracle, seed=seed
+    )
+    CampaignConfig.of(tomllib.loads(text), where="the options given")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(refuse_existing(path), text.encode())
+    print(f"written to {path}; look through it, then start it with  athanor run {path}")
+
+
+def run(
+    campaign: Annotated[Path, typer.Argument(metavar="CAMPAIGN.toml", help="The campaign file.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="Where everything goes; CAMPAIGN.athanor here by default."),
+    ] = None,
+) -> None:
+    """Run a campaign, or carry on with it: the same line starts and resumes."""
+    from athanor.campaign import CampaignConfig
+    from athanor.campaign import run as run_campaign
+    from athanor.cli.live import display
+
+    config = CampaignConfig.read(campaign)
+    place = Path(f"{campaign.stem}.athanor") if folder is None else folder
+    print(f"{config.campaign.name}: running in {place}")
+    with display(config.campaign.name) as show:
+        state = run_campaign(config, place, progress=show)
+    write_report(place, place / REPORT)
+    print(_ending(state, place))
+    if state.stopped_by != "untriggered":
+        raise LimitReached(
+            f"{place}: stopped by the limit {state.stopped_by}, before its trajectories ran their "
+            "full schedule often enough; raise it under [stop] and start the same line again"
+        )
+
+
+def _ending(state: Any, folder: Path) -> str:
+    """What came out, and where it is."""
+    places = {
+        "potential": folder / POTENTIAL,
+        "training set": folder / "training.extxyz",
+        "report": folder / REPORT,
+    }
+    head = (
+        f"{state.name}: {state.cycle} cycles, {state.labels_bought} labels, "
+        f"{duration(state.elapsed_s)}"
+    )
+    return "\n".join([head, *(f"  {name:<13} {path}" for name, path in places.items())])
+
+
+def status(folder: FolderArgument, json_: JsonOption = False) -> None:
+    """Show how a campaign stands."""
+    from athanor.cli.standing import as_dict, show, standing
+
+    found = standing(folder)
+    if json_:
+        print(json.dumps(as_dict(found), indent=2, allow_nan=False))
+    else:
+        show(found)
+
+
+def report(
+    folder: FolderArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; FOLDER/report.html by default.")
+    ] = None,
+) -> None:
+    """Write the report of a campaign, finished or not."""
+    if out is not None:
+        refuse_existing(out)
+    target = folder / REPORT if out is None else out
+    write_report(folder, target)
+    print(f"written to {target}")
+
+
+def write_report(folder: Path, target: Path) -> None:
+    """Draw the report of a campaign's folder into one HTML file, in one move."""
+    from athanor.data.durable import write_file
+    from athanor.report import report_of
+
+    write_file(target, report_of(folder).encode())

@@ -1,0 +1,178 @@
+"""From a campaign's folder, finished or not, to what its report tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.formula import Formula
+from ase.units import GPa
+
+import athanor
+from athanor.campaign.folder import Campaign, Cycle, Trajectory
+from athanor.campaign.state import State
+from athanor.report.content import Choice, Content, CycleStory, Failure, Parity, Run
+from athanor.report.content import State as Word
+from athanor.structure import FloatArray
+
+WORK = {
+    "draw": "starting structures",
+    "sample": "dynamics",
+    "select": "selection",
+    "label": "labels",
+    "test": "errors",
+    "fit": "fits",
+    "validate": "validation",
+}
+"""What people call the kinds of tasks."""
+LIMITS = {"max_cycles": "cycles", "max_labels": "labels", "max_hours": "hours"}
+
+
+def content_of(folder: Path) -> Content:
+    """Collect everything the report shows of a campaign's folder, finished or not.
+
+    Raises
+    ------
+    FormatError : it is not the folder of a campaign, or its journal or an artefact is damaged.
+    """
+    campaign = Campaign(folder)
+    state = campaign.state
+    cycles = campaign.cycles
+    query, sample = state.config.get("query", {}), state.config.get("sample", {})
+    potential = folder.absolute() / "potential"
+    return Content(
+        name=campaign.name,
+        folder=str(folder.absolute()),
+        state=_word(state),
+        sentence=_sentence(state),
+        potential=str(potential) if potential.is_dir() else None,
+        elements=_elements(cycles),
+        elapsed=state.elapsed_s,
+        cycles=tuple(_story(cycle, sample) for cycle in cycles),
+        choices=tuple(
+            Choice(
+                cycle=bought.cycle,
+                formula=bought.formula,
+                n_atoms=bought.n_atoms,
+                reason=bought.reason,
+                grade=bought.grade,
+                seconds=bought.seconds,
+            )
+            for bought in campaign.purchases
+        ),
+        failures=tuple(
+            Failure(
+                failure.cycle,
+                f"{WORK.get(failure.kind, failure.kind)}: {failure.title}",
+                failure.reason,
+            )
+            for failure in campaign.failures
+        ),
+        properties=campaign.properties,
+        grades=_grades(cycles),
+        save=query.get("save"),
+        halt=query.get("halt"),
+        parity=_parity(campaign),
+        parity_of="new labels, before they were trained on",
+        config=campaign.source,
+        version=athanor.__version__,
+    )
+
+
+def _word(state: State) -> Word:
+    if state.stopped_by is None:
+        return "unfinished"
+    return "converged" if state.stopped_by == "untriggered" else "limit"
+
+
+def _sentence(state: State) -> str:
+    """How the campaign stands."""
+    stop = state.config.get("stop", {})
+    if state.stopped_by is None:
+        return (
+            f"This campaign has not ended: what follows is how it stood in cycle {state.cycle}. "
+            "Run the same line again to carry on."
+        )
+    if state.stopped_by == "untriggered":
+        count = stop.get("untriggered_cycles", 1)
+        span = "In the last cycle" if count == 1 else f"In the last {count} cycles"
+        return (
+            f"{span} every trajectory ran its full schedule: at these conditions the potential no "
+            "longer has to guess."
+        )
+    return (
+        f"It stopped at its limit of {LIMITS.get(state.stopped_by, state.stopped_by)}, before its "
+        "trajectories had run their full schedule often enough."
+    )
+
+
+def _elements(cycles: Sequence[Cycle]) -> tuple[str, ...]:
+    formulas = {label.formula for cycle in cycles for label in cycle.labels}
+    return tuple(sorted({symbol for formula in formulas for symbol in Formula(formula).count()}))
+
+
+def _story(cycle: Cycle, sample: Mapping[str, Any]) -> CycleStory:
+    errors = cycle.errors or {}
+    return CycleStory(
+        number=cycle.number,
+        runs=tuple(_run(trajectory, sample) for trajectory in cycle.trajectories),
+        candidates=sum(len(trajectory.grades) for trajectory in cycle.trajectories),
+        bought=len(cycle.labels),
+        failed=sum(failure.kind == "label" for failure in cycle.failures),
+        energy_rmse=_milli(errors.get("energy_rmse")),
+        force_rmse=_milli(errors.get("forces_rmse")),
+        training_size=cycle.n_train + cycle.n_valid,
+        seconds={WORK.get(kind, kind): seconds for kind, seconds in cycle.seconds.items()},
+    )
+
+
+def _run(trajectory: Trajectory, sample: Mapping[str, Any]) -> Run:
+    """A trajectory's life as a share of its schedule, and in ps where the sampler says it."""
+    length = sample.get("length_ps")
+    if length is None and sample.get("steps") and sample.get("timestep_fs"):
+        length = sample["steps"] * sample["timestep_fs"] / 1000
+    if length is None or trajectory.time_fs is None:
+        return Run(trajectory.survival, trajectory.stopped_by)
+    lived = trajectory.time_fs / 1000
+    return Run(trajectory.survival, trajectory.stopped_by, lived_ps=lived, planned_ps=length)
+
+
+def _grades(cycles: Sequence[Cycle]) -> FloatArray:
+    """Grades of all candidates; those that are not finite are left out."""
+    found = [
+        grade
+        for cycle in cycles
+        for trajectory in cycle.trajectories
+        for grade in trajectory.grades
+        if grade is not None
+    ]
+    return np.array(found, dtype=float)
+
+
+def _parity(campaign: Campaign) -> tuple[Parity, ...]:
+    """Labels of all cycles beside what the potential of the cycle before said of them."""
+    points = [campaign.parity(number) for number in range(campaign.state.cycle + 1)]
+    found = [one for one in points if one is not None]
+    panels = (
+        ("energy", "eV/atom", "energy", 1.0),
+        ("force", "eV/Å", "forces", 1.0),
+        ("stress", "GPa", "stress", 1.0 / GPa),
+    )
+    drawn = []
+    for title, unit, name, factor in panels if found else ():
+        reference = factor * np.concatenate([getattr(one, name) for one in found])
+        predicted = factor * np.concatenate([getattr(one, f"{name}_predicted") for one in found])
+        finite = np.isfinite(predicted)
+        if finite.any():
+            drawn.append(
+                Parity(
+                    title=title, unit=unit, reference=reference[finite], predicted=predicted[finite]
+                )
+            )
+    return tuple(drawn)
+
+
+def _milli(value: float | None) -> float | None:
+    return None if value is None else 1000 * value
