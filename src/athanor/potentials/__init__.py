@@ -52,7 +52,7 @@ class HasFeatures(Protocol):
     """A potential that gives dE_i/dtheta, for D-optimality (Novikov et al. 2021, section 2.3)."""
 
     def features(self, structures: Sequence[Atoms]) -> list[FloatArray]:
-        """Per structure (n_atoms, n_parameters): derivative of each site energy by each parameter."""
+        """Per structure (n_atoms, n_parameters): dE_i/dtheta of each atom and parameter."""
         ...
 
 
@@ -85,7 +85,7 @@ class PotentialConfig(Component):
     @classmethod
     @abstractmethod
     def example(cls, *, seed: int) -> Potential:
-        """A small fitted potential of this kind with random parameters, for the conformance suite."""
+        """A small potential of this kind with random parameters, for the conformance suite."""
 
 
 def kinds() -> dict[str, type[PotentialConfig]]:

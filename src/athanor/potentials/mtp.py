@@ -1,4 +1,4 @@
-"""Moment tensor potentials (Novikov et al., Mach. Learn.: Sci. Technol. 2, 025002 (2021), eqs 1-6)."""
+"""Moment tensor potentials (Novikov et al. 2021, eqs 1-6, doi 10.1088/2632-2153/abc9fe)."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class MomentTensorPotential:
         return np.asarray(index, dtype=np.int32)[inverse]
 
     def save(self, folder: Path) -> None:
-        """Write `potential.json` and `potential.mtp` (MLIP's format; the core is not part of it)."""
+        """Write `potential.json` and `potential.mtp` (MLIP's format, which has no core)."""
         header = {
             "kind": "mtp",
             "version": _VERSION,
@@ -235,10 +235,16 @@ class MtpConfig(PotentialConfig):
             header = json.loads(path.read_text(encoding="utf-8"))
             version, species, core = header["version"], header["species"], header["core"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FormatError(path, None, f"not the header of an mtp potential ({error!r})") from None
+            raise FormatError(
+                path, None, f"not the header of an mtp potential ({error!r})"
+            ) from None
         if version != _VERSION or not isinstance(core, bool) or not isinstance(species, list):
-            raise FormatError(path, None, f"expected version {_VERSION}, a species list and core true or false")
-        return MomentTensorPotential(read_mtp(folder / _MODEL_FILE, [str(s) for s in species]), core=core)
+            raise FormatError(
+                path, None, f"expected version {_VERSION}, a species list and core true or false"
+            )
+        return MomentTensorPotential(
+            read_mtp(folder / _MODEL_FILE, [str(s) for s in species]), core=core
+        )
 
     @classmethod
     def example(cls, *, seed: int) -> Potential:
@@ -269,7 +275,7 @@ def _alike(warm: MtpModel, blank: MtpModel) -> bool:
 
 
 def _shortest(train: Dataset, max_dist: float) -> float:
-    """The shortest distance in the training set, rounded down to 0.1 Å; below it the core begins."""
+    """The shortest distance in the training set, rounded down to 0.1 Å; there the core begins."""
     shortest = 0.5 * max_dist
     for atoms in train.structures:
         _, _, vectors = _core.all_pairs(

@@ -38,7 +38,7 @@ class LossWeights:
     scheme: Weighting
 
     def of(self, frame: Frame) -> tuple[float, float, float]:
-        """Square roots of the weights of one frame; the stress weight is 0 without a stress label."""
+        """Square roots of the weights of one frame; 0 for the stress where it has no label."""
         n = len(frame.atoms)
         e, f, s = (n ** (-0.5 * power) for power in _EXPONENTS[self.scheme])
         stress = self.stress if frame.labels.stress is not None else 0.0
@@ -151,7 +151,7 @@ def _weighted_labels(frame: Frame, scale: FloatArray) -> FloatArray:
 def _weighted(
     energy: float, forces: FloatArray, virial: FloatArray, scale: FloatArray
 ) -> FloatArray:
-    """Energy, forces and virial (xx yy zz yz xz xy, shear times sqrt 2) in the order of the rows."""
+    """Energy, forces, virial (xx yy zz yz xz xy, shear times sqrt 2) in the order of the rows."""
     tensor = virial[_VOIGT] * np.array([1, 1, 1, *[2**0.5] * 3])
     return np.concatenate([[scale[0] * energy], scale[1] * forces.ravel(), scale[2] * tensor])
 
