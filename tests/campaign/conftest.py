@@ -17,7 +17,7 @@ Make = Callable[..., CampaignConfig]
 
 def tables(log: Path | None = None) -> dict[str, Any]:
     """The tables of a small campaign file."""
-    oracle = {"kind": "fake"} if log is None else {"kind": "fake", "log": str(log)}
+    oracle = {"kind": "tricky"} if log is None else {"kind": "tricky", "log": str(log)}
     return {
         "campaign": {"name": "small", "seed": 7, "workers": 1},
         "potential": {"kind": "fake", "size": 4},

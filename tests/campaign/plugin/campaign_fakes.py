@@ -120,6 +120,10 @@ class TrickyOracle(FakeOracle):
     trick: str = ""
     mark: Path | None = None
 
+    @property
+    def level(self) -> str:
+        return "tricky"
+
     def label(self, atoms: Atoms, *, workdir: Path) -> Labels:
         labels = FakeOracle.label(self, atoms, workdir=workdir)
         first = self.mark is not None and not self.mark.exists()
