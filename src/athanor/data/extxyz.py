@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict, read_extxyz
 
+from athanor.data._whole import check_cut
 from athanor.errors import ConfigError, FormatError
 from athanor.structure import FloatArray, Labels
 
@@ -48,7 +49,7 @@ def read(path: Path, text: str) -> list[Atoms]:
     if not frames:
         raise FormatError(path, None, "found no structure, expected an atom count in line 1")
     if not ended:
-        _check_cut(path, lines, begin)
+        check_cut(path, len(lines), [line.split() for line in lines[begin + 2 :]])
     return frames
 
 
@@ -113,28 +114,6 @@ def _check_rows(path: Path, declared: str | None, rows: Sequence[str], number: i
             raise FormatError(path, line, f"found {found} columns, expected {width} ({columns})")
 
 
-def _check_cut(path: Path, lines: Sequence[str], begin: int) -> None:
-    """Refuse a last line without an end whose last number is shorter than it should be.
-
-    A number that was cut in its middle is still a number: it shows only in its decimals.
-    """
-    rows = [line.split() for line in lines[begin + 2 :]]
-    last = rows[-1][-1]
-    others = [row[-1] for row in rows[:-1]] or rows[-1][1:-1]
-    if min((_decimals(word) for word in others), default=0) > _decimals(last):
-        raise FormatError(
-            path,
-            len(lines),
-            f"found {last!r} without an end of line, shorter than the numbers before it: the file "
-            "seems half-written (if it is whole, end it with a newline)",
-        )
-
-
-def _decimals(word: str) -> int:
-    mantissa, _, exponent = word.lower().partition("e")
-    return len(mantissa.partition(".")[2]) + len(exponent)
-
-
 def text_of(
     structures: Sequence[Atoms],
     *,
@@ -175,7 +154,8 @@ def _frame_lines(
     words.append(f'pbc="{" ".join("FT"[bool(axis)] for axis in atoms.pbc)}"')
     words += [f"{_key(key, path)}={_value(value)}" for key, value in info.items()]
     rows = [
-        f"{symbol} {' '.join(map(repr, row))}"
+        # all of one length, so that a number which a crash cut short is seen to be short
+        f"{symbol} {' '.join(f'{value:.16e}' for value in row)}"
         for symbol, row in zip(atoms.symbols, table.tolist(), strict=True)
     ]
     return [str(len(atoms)), " ".join(words), *rows]

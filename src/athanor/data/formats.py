@@ -16,6 +16,7 @@ from ase.io.formats import filetype, open_with_compression
 
 from athanor.data import extxyz
 from athanor.data._results import labels_of
+from athanor.data._whole import check_whole
 from athanor.data.cfg import CfgRecord, read_cfg, write_cfg
 from athanor.data.dataset import Dataset
 from athanor.data.durable import sync_folder, write_file, writing
@@ -126,7 +127,7 @@ def _ase(path: Path, species: Sequence[str] | None) -> list[Atoms]:
         if kind in XYZ:
             return extxyz.read(path, _text(path))
         if kind != "traj":
-            _check_whole(path, kind)
+            check_whole(path, kind, _text(path))
         images = ase.io.read(
             str(path),
             index=slice(None),
@@ -147,29 +148,6 @@ def _ase(path: Path, species: Sequence[str] | None) -> list[Atoms]:
 def _text(path: Path) -> str:
     with open_with_compression(str(path), "rb") as file:
         return bytes(file.read()).decode("utf-8")
-
-
-def _check_whole(path: Path, kind: str) -> None:
-    """Refuse what ASE would take for a shorter file, or would fill memory with."""
-    text = _text(path)
-    if kind == "vasp-xml" and not text.rstrip().endswith("</modeling>"):
-        raise FormatError(
-            path,
-            text.count("\n") + 1,
-            "found the end of the file, expected </modeling>: half-written",
-        )
-    if kind in ("vasp", "vasp-xdatcar"):
-        lines = text.split("\n")
-        for number, line in enumerate(lines[5:7], start=6):
-            words = line.split()
-            if words and all(word.isascii() and word.isdigit() for word in words):
-                count = sum(int(word[:18]) for word in words)
-                if count > len(lines):
-                    raise FormatError(
-                        path,
-                        number,
-                        f"found {count} atoms in a file of {len(lines)} lines: half-written",
-                    )
 
 
 def _options(path: Path, kind: str, species: Sequence[str] | None) -> dict[str, Any]:
