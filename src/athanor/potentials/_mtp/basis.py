@@ -91,10 +91,8 @@ def _connected_scalars(
 
 
 def _times(table: MomentTable) -> IntArray:
-    """Rows (i, j, multiplier, k) of all products."""
-    if not table.rows:
-        return np.zeros((0, 4), dtype=np.int32)
-    rows = np.concatenate(table.rows)
-    if rows.max() > np.iinfo(np.int32).max:
+    """Rows (i, j, multiplier, k) of all products, in 32 bits."""
+    rows = table.rows()
+    if len(rows) and rows.max() > np.iinfo(np.int32).max:
         raise ConfigError("a multiplier of this basis is too large; lower level or max_factors")
     return rows.astype(np.int32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import factorial
 
 import numpy as np
@@ -47,7 +48,8 @@ class MomentTable:
     """
 
     n_moments: int
-    rows: list[LongArray] = field(default_factory=list)
+    _terms: list[LongArray] = field(default_factory=list)
+    _made: list[int] = field(default_factory=list)
     _known: dict[bytes, int] = field(default_factory=dict)
     _components: dict[int, tuple[LongArray, LongArray]] = field(default_factory=dict)
 
@@ -74,7 +76,14 @@ class MomentTable:
 
     def product(self, i: int, j: int) -> int:
         """The moment M_i * M_j."""
-        return self._one(np.array([[min(i, j), max(i, j), 1]]))[0]
+        return self._one(np.array([[min(i, j), max(i, j), 1]]))
+
+    def rows(self) -> LongArray:
+        """(n_products, 4) rows (i, j, multiplier, k) of all products, moment by moment."""
+        if not self._terms:
+            return np.zeros((0, 4), dtype=np.int64)
+        numbers = np.repeat(self._made, [len(terms) for terms in self._terms])
+        return np.column_stack([np.concatenate(self._terms), numbers])
 
     def components(self, rank: int) -> tuple[LongArray, LongArray]:
         """Exponents (n, 3), a descending, then b descending; number of ordered strings (n,)."""
@@ -95,7 +104,7 @@ class MomentTable:
         pairs: tuple[LongArray, LongArray],
         weights: LongArray,
     ) -> tuple[Tensor, int]:
-        """Make the moments sum(weights * M_i * M_j) with equal number in `sums`."""
+        """Make the moments sum(weights * M_i * M_j) with equal number in `sums`, none missing."""
         low, high = np.minimum(*pairs), np.maximum(*pairs)
         key = (sums * self.n_moments + low) * self.n_moments + high
         order = np.argsort(key, kind="stable")
@@ -103,26 +112,26 @@ class MomentTable:
         starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
         picked = order[starts]
         totals = np.add.reduceat(weights[order], starts)
-        terms = np.stack([low[picked], high[picked], totals], axis=1)
-        size = int(np.prod(shape, dtype=np.int64))
-        bounds = np.searchsorted(sums[picked], np.arange(size + 1)).tolist()
-        made = [self._one(terms[bounds[n] : bounds[n + 1]]) for n in range(size)]
-        moments, factors = np.array(made, dtype=np.int64).T.reshape(2, *shape)
-        first = np.unique(moments, return_index=True)[1]
-        return Tensor(moments, factors), int(np.diff(bounds)[first].sum())
+        firsts = np.flatnonzero(np.diff(sums[picked], prepend=-1))
+        factors = np.gcd.reduceat(totals, firsts)
+        lengths = np.diff(firsts, append=len(picked))
+        terms = np.stack([low[picked], high[picked], totals // np.repeat(factors, lengths)], axis=1)
+        bounds = [*firsts.tolist(), len(picked)]
+        moments = np.array([self._one(terms[a:b]) for a, b in pairwise(bounds)])
+        different = np.unique(moments, return_index=True)[1]
+        tensor = Tensor(moments.reshape(shape), factors.reshape(shape))
+        return tensor, int(lengths[different].sum())
 
-    def _one(self, terms: LongArray) -> tuple[int, int]:
-        """The moment of the ordered terms (i, j, multiplier), and its factor."""
-        factor = int(np.gcd.reduce(terms[:, 2]))
-        if factor != 1:
-            terms = np.column_stack([terms[:, :2], terms[:, 2] // factor])
+    def _one(self, terms: LongArray) -> int:
+        """The moment of the ordered terms (i, j, multiplier)."""
         key = terms.tobytes()
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self.n_moments
-            self.rows.append(np.column_stack([terms, np.full(len(terms), known)]))
+            self._terms.append(terms)
+            self._made.append(known)
             self.n_moments += 1
-        return known, factor
+        return known
 
 
 def symmetric_components(rank: int) -> tuple[LongArray, LongArray]:
