@@ -79,10 +79,16 @@ def facts(moment: Progress) -> list[tuple[str, str]]:
     rows.append(("labels", labels(moment)))
     if moment.errors is not None:
         rows.append(("errors", f"{errors(moment)} on the newest labels before training on them"))
-    left = moment.remaining_s
-    expected = "" if left is None else f", at most {duration(left)} left"
-    rows.append(("time", f"{duration(moment.elapsed_s)} elapsed{expected}"))
+    rows.append(("time", clock(moment)))
     return rows
+
+
+def clock(moment: Progress) -> str:
+    """Elapsed and expected time; how long measuring at the end takes is not known."""
+    elapsed = f"{duration(moment.elapsed_s)} elapsed"
+    if moment.remaining_s is None or moment.phase == "validate":
+        return elapsed
+    return f"{elapsed}, at most {duration(moment.remaining_s)} left"
 
 
 def survival(moment: Progress) -> str:
@@ -134,7 +140,6 @@ def _lines() -> Show:
 
 def line(moment: Progress) -> str:
     """One moment in one line, with the fact that its phase is about."""
-    left = "" if moment.remaining_s is None else f", at most {duration(moment.remaining_s)} left"
     fact = ""
     if moment.phase == "sample" and moment.survival[0] == moment.cycle:
         fact = f"; {survival(moment)}"
@@ -142,4 +147,4 @@ def line(moment: Progress) -> str:
         fact = f"; labels {labels(moment)}"
     elif moment.phase == "fit" and moment.errors is not None:
         fact = f"; {errors(moment)} on the new labels before training on them"
-    return f"[{duration(moment.elapsed_s)}{left}] cycle {moment.cycle}, {doing(moment)}{fact}"
+    return f"[{clock(moment)}] cycle {moment.cycle}, {doing(moment)}{fact}"

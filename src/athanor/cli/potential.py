@@ -76,7 +76,7 @@ def read_recipe(path: Path) -> PotentialConfig:
         raise FormatError(
             path, None, "potential must be a section, [potential] with its keys below"
         )
-    return choose("athanor.potentials", PotentialConfig, section, where=f"{path} [potential]")  # type: ignore[type-abstract]  # only subclasses are built
+    return choose("athanor.potentials", PotentialConfig, section, where=f"{path} [potential]")
 
 
 def errors(

@@ -71,10 +71,12 @@ def starter(
         query=_query(potential),
         composition=_composition(elements),
         edges=f"[{3.0 * edge:.1f}, {4.2 * edge:.1f}]",
-        density=f"[{0.67 * density:.2f}, {1.5 * density:.2f}]",
+        density=f"[{0.75 * density:.2f}, {1.25 * density:.2f}]",
+        crystal=f"{density:.2f}",
         closest=f"{0.63 * distance:.2f}",
         halt_distance=f"{0.52 * distance:.2f}",
         oracle=oracle,
+        settings="{ asap_cutoff = true }" if oracle == "emt" else "{}",
         validate=_validate(elements, crystals),
     )
 
@@ -96,6 +98,7 @@ def _potential(kind: str, *, level: int, distance: float) -> str:
 def _query(potential: str) -> str:
     return (
         'kind = "doptimality"     # grades structures by how far the potential extrapolates\n'
+        'by = "atom"              # a structure is as new as its strangest atom\n'
         "save = 2.1               # above: worth a label\n"
         "halt = 10.0              # above: the trajectory is stopped"
     )
@@ -110,16 +113,21 @@ def _composition(elements: Sequence[str]) -> str:
 def _validate(elements: Sequence[str], crystals: Sequence[Solid]) -> str:
     """What is measured at the end; lattices only for what has a simple one."""
     return "".join(
-        f"""
-[[validate]]             # lattice constants, bulk moduli and the order of simple lattices
-kind = "eos"
-element = "{symbol}"
-"""
+        VALIDATE.format(symbol=symbol)
         for symbol, crystal in zip(elements, crystals, strict=True)
         if crystal.lattice in NEIGHBOURS
     )
 
 
+VALIDATE = """
+[[validate]]             # lattice constants, bulk moduli and the order of simple lattices
+kind = "eos"
+element = "{symbol}"
+
+# [[validate]]           # errors on frames of dynamics that the oracle runs: costs its labels
+# kind = "heldout"
+# element = "{symbol}"
+"""
 TEMPLATE = """\
 # A campaign of athanor. Run it with:  athanor run THIS_FILE
 # Killed at any moment and started again with the same line, it carries on.
@@ -140,7 +148,7 @@ workers = 2              # processes that work at once
 kind = "disorder"        # random disordered cells, relaxed a little before the dynamics
 composition = {composition}
 edges = {edges}      # Å, drawn for each edge of the cell
-density = {density}   # g/cm³
+density = {density}   # g/cm³; the crystal has {crystal}
 min_distance = {closest}      # Å, between atoms that are placed at random
 
 [sample]
@@ -150,19 +158,19 @@ timestep_fs = 2.0
 min_distance = {halt_distance}      # Å, nearer than this halts the trajectory
 
 [sample.schedule]        # T(t) = start + (t/length)(end - start) + modulation sin²(πt/period)
-start_K = [300.0, 1200.0]
-end_K = [300.0, 900.0]
+start_K = [100.0, 1200.0]
+end_K = [100.0, 600.0]
 modulation_K = [0.0, 600.0]
 period_ps = [1.0, 4.0]
 
 [oracle]
 kind = "ase"             # any calculator of ASE, by its name
 calculator = "{oracle}"
-settings = {{}}            # its keyword arguments
+settings = {settings}   # its keyword arguments
 
 [cycle]
-initial = 12             # structures labelled before the first potential
-trajectories = 6         # in each cycle
+initial = 24             # structures labelled before the first potential
+trajectories = 8         # in each cycle
 labels = 12              # bought in each cycle, at most
 valid_fraction = 0.1     # share of the labels kept apart to validate the fit
 

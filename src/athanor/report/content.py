@@ -76,13 +76,30 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parity:
-    """Potential against oracle, per structure or component: title, unit, two (n,) arrays."""
+class Series:
+    """Points of one origin: what the oracle and the potential say, (n,) each."""
+
+    name: str
+    reference: FloatArray
+    predicted: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Potential against oracle for one quantity; `rmse` is in its unit, of all points there are."""
 
     title: str
     unit: str
-    reference: FloatArray
-    predicted: FloatArray
+    series: tuple[Series, ...]
+    rmse: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Potential against oracle on structures that `of` describes."""
+
+    of: str
+    panels: tuple[Panel, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +112,8 @@ class Content:
     state, sentence : how it stands, as a word and as a sentence.
     elements : chemical symbols of the labelled structures.
     elapsed : seconds of wall clock, when known.
-    grades : (n,) of every structure that was offered; `save` and `halt` are its thresholds.
-    parity_of : which structures the parity plots show.
+    grades : (n,) of every structure that was graded; `save` and `halt` are its thresholds.
+    parities : the most telling one first.
     config : the campaign file's text.
     """
 
@@ -114,8 +131,7 @@ class Content:
     grades: FloatArray = field(default_factory=lambda: np.zeros(0))
     save: float | None = None
     halt: float | None = None
-    parity: tuple[Parity, ...] = ()
-    parity_of: str = ""
+    parities: tuple[Parity, ...] = ()
     config: str = ""
     version: str = ""
 

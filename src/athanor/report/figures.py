@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
+from athanor.report.content import Panel
 from athanor.structure import FloatArray
 
 INK = "#22262e"
@@ -54,6 +56,7 @@ STYLE: Any = {
     "text.color": INK,
     "svg.fonttype": "path",
 }
+PIXELS_PER_INCH = 108
 MANY_POINTS = 1500
 """Scatters with more points are drawn as pixels, or the page would weigh megabytes."""
 
@@ -139,47 +142,47 @@ def errors_per_cycle(
         return _svg(figure, "errors")
 
 
-def parity(panels: Sequence[tuple[str, str, FloatArray, FloatArray]]) -> str:
-    """Prediction against reference: (title, unit, reference values, predicted values) per panel."""
+def parity(panels: Sequence[Panel], *, name: str) -> str:
+    """Prediction against reference, a square per quantity, a colour per origin."""
     with matplotlib.rc_context(STYLE):
         figure, all_axes = _figure(2.75 * len(panels), 2.75, columns=len(panels))
-        for axes, (title, unit, reference, predicted), colour in zip(
-            all_axes, panels, (EMBER, COOL, "#7a5ba6"), strict=False
-        ):
-            low = float(min(reference.min(), predicted.min()))
-            high = float(max(reference.max(), predicted.max()))
+        for axes, panel in zip(all_axes, panels, strict=True):
+            values = np.concatenate([[*s.reference, *s.predicted] for s in panel.series])
+            low, high = float(values.min()), float(values.max())
             pad = 0.05 * max(high - low, 1e-6)
             ends = (low - pad, high + pad)
             axes.plot(ends, ends, color=FAINT, lw=1, zorder=1)
-            axes.scatter(
-                reference,
-                predicted,
-                s=7,
-                color=colour,
-                alpha=0.55,
-                lw=0,
-                rasterized=len(reference) > MANY_POINTS,
-                zorder=2,
-            )
-            rmse = float(np.sqrt(np.mean((predicted - reference) ** 2)))
+            for one, colour in zip(panel.series, LATTICE_COLOURS * 9, strict=False):
+                axes.scatter(
+                    one.reference,
+                    one.predicted,
+                    s=7,
+                    color=colour,
+                    alpha=0.55,
+                    lw=0,
+                    rasterized=len(one.reference) > MANY_POINTS,
+                    zorder=2,
+                    label=one.name or None,
+                )
             axes.text(
                 0.05,
                 0.95,
-                f"RMSE {_with_prefix(rmse, unit)}",
+                f"RMSE {_with_prefix(panel.rmse, panel.unit)}",
                 transform=axes.transAxes,
                 va="top",
                 fontsize=8.5,
             )
             axes.set(
-                title=title,
-                xlabel=f"oracle, {unit}",
-                ylabel=f"potential, {unit}",
+                title=panel.title,
+                xlabel=f"oracle, {panel.unit}",
+                ylabel=f"potential, {panel.unit}",
                 xlim=ends,
                 ylim=ends,
                 aspect="equal",
             )
             axes.locator_params(nbins=5)
-        return _svg(figure, "parity")
+        _legend_beside(all_axes[-1])
+        return _svg(figure, f"parity {name}")
 
 
 def grade_histogram(
@@ -195,31 +198,58 @@ def grade_histogram(
             clipped[(clipped > begin) & (clipped <= end)]
             for begin, end in itertools.pairwise(bounds)
         ]
-        names = [f"{name} ({len(part)})" for name, part in zip(VERDICTS, parts, strict=True)]
         bins = np.logspace(low, max(high, low + 0.5), 41).tolist()
-        axes.hist(parts, bins=bins, stacked=True, color=list(VERDICTS.values()), label=names)
+        for part, (name, colour) in zip(parts, VERDICTS.items(), strict=True):
+            if len(part):
+                axes.hist(part, bins=bins, color=colour, label=f"{name} ({len(part)})")
         for threshold in (save, halt):
             if threshold is not None:
                 axes.axvline(threshold, color=INK, lw=1, ls=(0, (4, 3)))
         axes.set(xscale="log", xlabel="extrapolation grade", ylabel="structures")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(False, axis="x")
         _legend_beside(axes)
         return _svg(figure, "grades")
 
 
 def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
-    """Potential as lines, oracle as open circles: name -> {x, potential, reference}."""
+    """Potential as lines, oracle as open circles: name -> {x, potential, reference}.
+
+    Where one curve lies far above the others, a second panel shows the others alone.
+    """
+    near = _near(lines)
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(7.2, 3.4)
-        for (name, line), colour in zip(lines.items(), LATTICE_COLOURS * 9, strict=False):
-            axes.plot(line["x"], line["potential"], "-", color=colour, lw=1.8, label=name)
-            if "reference" in line:
-                axes.plot(line["x"], line["reference"], "o", mec=colour, mfc="white", ms=4, mew=1.1)
-        axes.plot([], [], "o", mec=FAINT, mfc="white", ms=4, mew=1.1, label="oracle")
-        axes.set(xlabel=xlabel, ylabel=ylabel)
-        _legend_beside(axes)
+        figure, panels = _figure(7.6, 3.2, columns=2 if len(near) < len(lines) else 1)
+        colours = dict(zip(lines, LATTICE_COLOURS * 9, strict=False))
+        for axes, names in zip(panels, (list(lines), near), strict=False):
+            for name in names:
+                line, colour = lines[name], colours[name]
+                axes.plot(line["x"], line["potential"], "-", color=colour, lw=1.6, label=name)
+                if "reference" in line:
+                    axes.plot(
+                        line["x"], line["reference"], "o", mec=colour, mfc="white", ms=3.8, mew=1
+                    )
+            axes.set(xlabel=xlabel)
+        panels[0].set(ylabel=ylabel)
+        panels[0].plot([], [], "o", mec=FAINT, mfc="white", ms=4, mew=1.1, label="oracle")
+        if len(panels) > 1:
+            panels[1].set_title("the lowest ones")
+        handles, names = panels[0].get_legend_handles_labels()
+        panels[-1].legend(
+            handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0
+        )
         return _svg(figure, f"curves {ylabel}")
+
+
+def _near(lines: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
+    """The curves whose lowest points are within a quarter of the whole span of the lowest."""
+    lowest = {name: min(line.get("reference", line["potential"])) for name, line in lines.items()}
+    floor = min(lowest.values())
+    ceiling = max(max(line.get("reference", line["potential"])) for line in lines.values())
+    return [name for name, low in lowest.items() if low - floor < 0.25 * (ceiling - floor)]
 
 
 def time_spent(cycles: Sequence[Mapping[str, float]]) -> str:
@@ -263,7 +293,13 @@ def _svg(figure: Figure, name: str) -> str:
         figure.savefig(buffer, format="svg", dpi=180, transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     # the XML prologue has no place inside a page, and its DOCTYPE is a link
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :]
+    # letters keep one size over the page: as wide as it was drawn, or as the page is
+    width = f'style="max-width: {PIXELS_PER_INCH * figure.get_figwidth():.0f}px"'
+    head, body = text.split(">", 1)
+    return (
+        re.sub(r'(width|height)="[^"]*"', "", head).replace("<svg", f"<svg {width}", 1) + ">" + body
+    )
 
 
 def _spread(count: int) -> FloatArray:

@@ -13,9 +13,10 @@ from ase.units import GPa
 import athanor
 from athanor.campaign.folder import Campaign, Cycle, Trajectory
 from athanor.campaign.state import State
-from athanor.report.content import Choice, Content, CycleStory, Failure, Parity, Run
+from athanor.report.content import Choice, Content, CycleStory, Failure, Panel, Parity, Run, Series
 from athanor.report.content import State as Word
 from athanor.structure import FloatArray
+from athanor.validate import PropertyResult
 
 WORK = {
     "draw": "starting structures",
@@ -71,11 +72,10 @@ def content_of(folder: Path) -> Content:
             for failure in campaign.failures
         ),
         properties=campaign.properties,
-        grades=_grades(cycles),
+        grades=_grades(campaign, cycles),
         save=query.get("save"),
         halt=query.get("halt"),
-        parity=_parity(campaign),
-        parity_of="new labels, before they were trained on",
+        parities=_parities(campaign),
         config=campaign.source,
         version=athanor.__version__,
     )
@@ -139,39 +139,77 @@ def _run(trajectory: Trajectory, sample: Mapping[str, Any]) -> Run:
     return Run(trajectory.survival, trajectory.stopped_by, lived_ps=lived, planned_ps=length)
 
 
-def _grades(cycles: Sequence[Cycle]) -> FloatArray:
-    """Grades of all candidates; those that are not finite are left out."""
-    found = [
-        grade
-        for cycle in cycles
-        for trajectory in cycle.trajectories
-        for grade in trajectory.grades
-        if grade is not None
-    ]
-    return np.array(found, dtype=float)
+def _grades(campaign: Campaign, cycles: Sequence[Cycle]) -> FloatArray:
+    """Grades of every structure that was graded on the way, without those that are not finite."""
+    found = [np.zeros(0)]
+    for cycle in cycles:
+        for run in cycle.trajectories:
+            met = campaign.trace(run.task).get("grade")
+            candidates = np.array([g for g in run.grades if g is not None], dtype=float)
+            found.append(candidates if met is None else met)
+    grades = np.concatenate(found)
+    return grades[np.isfinite(grades) & (grades > 0)]
 
 
-def _parity(campaign: Campaign) -> tuple[Parity, ...]:
+def _parities(campaign: Campaign) -> tuple[Parity, ...]:
+    """Held-out frames where they were measured, and the new labels of all cycles."""
+    held_out = [_held_out(result) for result in campaign.properties]
+    return tuple(one for one in (*held_out, _new_labels(campaign)) if one is not None)
+
+
+def _held_out(result: PropertyResult) -> Parity | None:
+    """The points of a property whose curves are name -> {quantity, unit, reference, potential}."""
+    lines = {name: line for name, line in result.curves.items() if _is_parity(line)}
+    panels = []
+    for quantity in dict.fromkeys(line["quantity"] for line in lines.values()):
+        mine = {name: line for name, line in lines.items() if line["quantity"] == quantity}
+        series = tuple(
+            Series(
+                name=name.removeprefix(f"{quantity}, "),
+                reference=np.array(line["reference"], dtype=float),
+                predicted=np.array(line["potential"], dtype=float),
+            )
+            for name, line in mine.items()
+        )
+        told = [q.value / 1000 for q in result.quantities if q.name == f"{quantity} RMSE"]
+        unit = next(iter(mine.values()))["unit"]
+        panels.append(
+            Panel(title=quantity, unit=unit, series=series, rmse=told[0] if told else _rmse(series))
+        )
+    return Parity(of=result.title, panels=tuple(panels)) if panels else None
+
+
+def _is_parity(line: object) -> bool:
+    return isinstance(line, dict) and {"quantity", "unit", "reference", "potential"} <= line.keys()
+
+
+def _new_labels(campaign: Campaign) -> Parity | None:
     """Labels of all cycles beside what the potential of the cycle before said of them."""
     points = [campaign.parity(number) for number in range(campaign.state.cycle + 1)]
     found = [one for one in points if one is not None]
-    panels = (
+    quantities = (
         ("energy", "eV/atom", "energy", 1.0),
         ("force", "eV/Å", "forces", 1.0),
         ("stress", "GPa", "stress", 1.0 / GPa),
     )
-    drawn = []
-    for title, unit, name, factor in panels if found else ():
+    panels = []
+    for title, unit, name, factor in quantities if found else ():
         reference = factor * np.concatenate([getattr(one, name) for one in found])
         predicted = factor * np.concatenate([getattr(one, f"{name}_predicted") for one in found])
         finite = np.isfinite(predicted)
         if finite.any():
-            drawn.append(
-                Parity(
-                    title=title, unit=unit, reference=reference[finite], predicted=predicted[finite]
-                )
-            )
-    return tuple(drawn)
+            series = (Series(name="", reference=reference[finite], predicted=predicted[finite]),)
+            panels.append(Panel(title=title, unit=unit, series=series, rmse=_rmse(series)))
+    return (
+        Parity(of="New labels, before they were trained on", panels=tuple(panels))
+        if panels
+        else None
+    )
+
+
+def _rmse(series: Sequence[Series]) -> float:
+    errors = np.concatenate([one.predicted - one.reference for one in series])
+    return float(np.sqrt(np.mean(errors**2)))
 
 
 def _milli(value: float | None) -> float | None:

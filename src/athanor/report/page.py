@@ -21,13 +21,17 @@ def render(content: Content) -> str:
     )
     environment.filters["number"] = number
     environment.filters["duration"] = duration
+    environment.filters["quantity"] = quantity
+    measured = [(r, q) for r in content.properties for q in r.quantities]
     source = files("athanor.report").joinpath("page.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         c=content,
         tiles=_tiles(content),
-        verdicts=[(r.title, q) for r in content.properties for q in r.quantities],
+        judged=[(r.title, q) for r, q in measured if q.passed is not None],
+        measured=[(r.title, q) for r, q in measured],
         figures={name: Markup(svg) for name, svg in _figures(content).items()},
         curve_figures=[(r, Markup(svg)) for r in content.properties if (svg := _curves(r))],
+        parities=[(p, Markup(figures.parity(p.panels, name=p.of))) for p in content.parities],
         usage=_usage(content),
         total_seconds=_total_seconds(content),
     )
@@ -37,12 +41,20 @@ def number(value: float | int | None) -> str:
     """Write a number for people: 4 significant digits."""
     if value is None:
         return "–"
-    if isinstance(value, int):
+    if isinstance(value, int) or value == 0:
+        value = int(value)
         return f"{value:,}".replace(",", "\u202f")
     if not np.isfinite(value):
         return "∞" if value > 0 else "not finite"
-    plain = value == 0 or 1e-3 <= abs(value) < 1e5
+    plain = 1e-3 <= abs(value) < 1e5
     return (f"{value:#.4g}".rstrip(".") if plain else f"{value:.3e}").replace("-", "−")
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Write a measured number; without a unit it counts something."""
+    if value is not None and not unit and value == int(value):
+        return number(int(value))
+    return number(value)
 
 
 def duration(seconds: float | None) -> str:
@@ -61,19 +73,32 @@ def duration(seconds: float | None) -> str:
 
 def _tiles(content: Content) -> list[tuple[str, str, str]]:
     """The numbers at the top: (value, what it is, a remark)."""
+    judged = [q.passed for r in content.properties for q in r.quantities if q.passed is not None]
     last = content.cycles[-1] if content.cycles else None
-    tiles = [
+    tiles = [(f"{sum(judged)}/{len(judged)}", "targets met", "")] if judged else []
+    tiles += [
         (number(content.labels), "labels bought", f"{len(content.failures)} failed"),
         (number(sum(1 for c in content.cycles if c.runs)), "cycles", ""),
     ]
     if last is not None and last.runs:
         tiles.append((f"{last.survived}/{len(last.runs)}", "trajectories survived", "last cycle"))
-    for panel in content.parity[:2]:
-        rmse = 1000 * float(np.sqrt(np.mean((panel.predicted - panel.reference) ** 2)))
-        tiles.append((f"{rmse:.3g}", f"{panel.title} RMSE, m{panel.unit}", content.parity_of))
+    for parity in content.parities[:1]:
+        tiles += [
+            (
+                f"{1000 * panel.rmse:.3g}",
+                f"{panel.title} RMSE, m{panel.unit}",
+                _first_lower(parity.of),
+            )
+            for panel in parity.panels
+            if panel.unit.startswith("eV")
+        ]
     if content.elapsed is not None:
         tiles.append((duration(content.elapsed), "elapsed", ""))
     return tiles
+
+
+def _first_lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _figures(content: Content) -> dict[str, str]:
@@ -84,10 +109,6 @@ def _figures(content: Content) -> dict[str, str]:
     if any(c.energy_rmse is not None for c in turns):
         drawn["errors"] = figures.errors_per_cycle(
             [c.energy_rmse for c in turns], [c.force_rmse for c in turns]
-        )
-    if content.parity:
-        drawn["parity"] = figures.parity(
-            [(p.title, p.unit, p.reference, p.predicted) for p in content.parity]
         )
     if len(content.grades):
         drawn["grades"] = figures.grade_histogram(
