@@ -173,8 +173,8 @@ def _tables(text: MlipText, *, n_radial: int) -> IndexTables:
             f"to {n_basic + n_times} (and one per product)",
             at=place,
         )
-    last = _check_times(text, times, places, n_basic=n_basic, n_moments=n_moments)
-    mapping = _mapping(text, last, n_times=n_times)
+    _check_times(text, times, places, n_basic=n_basic, n_moments=n_moments)
+    mapping = _mapping(text, n_moments=n_moments)
     return IndexTables(basic=basic, times=times, mapping=mapping, n_moments=n_moments)
 
 
@@ -200,8 +200,8 @@ def _check_basic(text: MlipText, basic: IntArray, places: list[int], *, n_radial
 
 def _check_times(
     text: MlipText, times: IntArray, places: list[int], *, n_basic: int, n_moments: int
-) -> IntArray:
-    """Return the row that completes each moment (-1 for basic ones, n_times for none)."""
+) -> None:
+    """Rows in range, every product made, and each factor complete before it is used."""
     first, second, product = times[:, 0], times[:, 1], times[:, 3]
     low, high = np.minimum(first, second), np.maximum(first, second)
     wrong = (low < 0) | (high >= n_moments) | (product < n_basic) | (product >= n_moments)
@@ -215,7 +215,12 @@ def _check_times(
     rows = np.arange(len(times), dtype=np.int32)
     last = np.full(n_moments, -1, dtype=np.int32)
     np.maximum.at(last, product, rows)
-    last[n_basic:][last[n_basic:] < 0] = len(times)
+    unmade = np.flatnonzero(last[n_basic:] < 0) + n_basic
+    if len(unmade):
+        text.fail(
+            f"found no row that makes moment {unmade[0]}, expected one in alpha_index_times",
+            at=places[0],
+        )
     early = np.maximum(last[first], last[second]) >= rows
     if early.any():
         row = int(early.argmax())
@@ -224,10 +229,9 @@ def _check_times(
             "that the rows before it have completed",
             at=places[row],
         )
-    return last
 
 
-def _mapping(text: MlipText, last: IntArray, *, n_times: int) -> IntArray:
+def _mapping(text: MlipText, *, n_moments: int) -> IntArray:
     text.key("alpha_scalar_moments")
     count = text.integer("alpha_scalar_moments", low=1)
     text.key("alpha_moment_mapping")
@@ -236,17 +240,10 @@ def _mapping(text: MlipText, last: IntArray, *, n_times: int) -> IntArray:
     row = np.array(text.integers("alpha_moment_mapping"), dtype=np.int32)
     if len(row) != count:
         text.fail(f"found {len(row)} moments, expected {count} in alpha_moment_mapping", at=begin)
-    if row.min() < 0 or row.max() >= len(last):
-        wrong = int(row[(row < 0) | (row >= len(last))][0])
+    if row.min() < 0 or row.max() >= n_moments:
+        wrong = int(row[(row < 0) | (row >= n_moments)][0])
         text.fail(
-            f"found moment {wrong} in alpha_moment_mapping, expected from 0 to {len(last) - 1}",
-            at=begin,
-        )
-    unmade = row[last[row] == n_times]
-    if len(unmade):
-        text.fail(
-            f"found moment {unmade[0]} in alpha_moment_mapping, expected a basic moment "
-            "or a product of alpha_index_times",
+            f"found moment {wrong} in alpha_moment_mapping, expected from 0 to {n_moments - 1}",
             at=begin,
         )
     return row
