@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from athanor.errors import FitError
-from athanor.query._maxvol import INITIAL, THRESHOLD, ActiveSet
+from athanor.query._maxvol import INITIAL, ActiveSet
 
 
 def draw(rng: np.random.Generator, n: int, m: int, *, decades: float = 3.0) -> np.ndarray:
@@ -24,7 +24,7 @@ def test_an_active_set_is_dominant(seed: int) -> None:
     n, m = int(rng.integers(40, 300)), int(rng.integers(1, 30))
     rows = draw(rng, n, m)
     active = ActiveSet.of(rows)
-    assert active.grades(rows).max() <= THRESHOLD * (1 + 1e-9)
+    assert active.grades(rows).max() <= 1 + 1e-5
     np.testing.assert_array_equal(active.rows, rows[active.origins])
     assert len(set(active.origins.tolist())) == m
     sign_and_log = np.linalg.slogdet(active.rows)
@@ -50,21 +50,19 @@ def test_an_exchange_multiplies_the_volume_by_the_grade() -> None:
     assert grade > 1
     assert grown.log_volume == pytest.approx(active.log_volume + np.log(grade), abs=1e-9)
     assert grown.origins.max() == active.seen
-    assert grown.entered[grown.origins == active.seen] == pytest.approx(grade)
     assert grown.seen == active.seen + 1
 
 
-def test_the_largest_volume_of_all_is_nearly_found() -> None:
+def test_the_largest_volume_of_all_is_found() -> None:
     from itertools import combinations
 
     rng = np.random.default_rng(22)
-    for _ in range(5):
+    for _ in range(10):
         rows = rng.normal(size=(12, 4))
         best = max(
             np.linalg.slogdet(rows[list(chosen)])[1] for chosen in combinations(range(12), 4)
         )
-        # a dominant submatrix of order m is within m^(m/2) of the largest; QR starts near it
-        assert ActiveSet.of(rows).log_volume >= best - np.log(2)
+        assert ActiveSet.of(rows).log_volume == pytest.approx(best, abs=1e-9)
 
 
 def test_grades_do_not_depend_on_the_magnitude_of_parameters() -> None:
@@ -85,7 +83,7 @@ def test_fewer_rows_than_parameters_keep_initial_rows() -> None:
     unit = active.rows[active.origins < 0]
     np.testing.assert_array_equal(np.count_nonzero(unit, axis=1), 1)
     assert unit.max() == INITIAL
-    assert active.grades(rows).max() <= THRESHOLD
+    assert active.grades(rows).max() <= 1 + 1e-5
     assert active.grades(rng.normal(size=(1, 8)))[0] > 100, "new directions are inflated, not NaN"
 
 
@@ -104,7 +102,7 @@ def test_a_parameter_that_never_matters_gives_no_nan() -> None:
     active = ActiveSet.of(rows)
     assert np.isfinite(active.inverse).all()
     assert np.count_nonzero(active.origins < 0) == 2
-    assert active.grades(rows).max() <= THRESHOLD * (1 + 1e-6)
+    assert active.grades(rows).max() <= 1 + 1e-5
     woken = rows[:1].copy()
     woken[0, 2] = 1.0
     assert active.grades(woken)[0] == pytest.approx(1 / INITIAL, rel=0.1)
@@ -135,25 +133,29 @@ def test_growing_in_parts_reaches_the_whole() -> None:
         part = rows[first : first + 100]
         active = active.extended(part)
         volumes.append(active.log_volume)
-        assert active.grades(part).max() <= THRESHOLD * (1 + 1e-9)
+        assert active.grades(part).max() <= 1 + 1e-5
     assert volumes == sorted(volumes)
     np.testing.assert_array_equal(active.rows, rows[active.origins])
-    assert active.log_volume >= ActiveSet.of(rows).log_volume - 1.0
+    assert active.log_volume >= ActiveSet.of(rows).log_volume - 1.0, "about as good as at once"
 
 
 def test_a_higher_threshold_exchanges_fewer_rows() -> None:
     rng = np.random.default_rng(29)
     active, more = ActiveSet.of(draw(rng, 60, 20)), draw(rng, 200, 20)
     few, many = active.extended(more, threshold=3.0), active.extended(more)
-    assert few.grades(more).max() <= 3.0 * (1 + 1e-9)
-    assert (few.origins >= 60).sum() < (many.origins >= 60).sum()
+    taken = [int((grown.origins >= active.seen).sum()) for grown in (few, many)]
+    assert few.grades(more).max() <= 3.0 * (1 + 1e-5)
+    assert taken[0] < taken[1]
+    assert few.log_volume < many.log_volume
+    # the price: no taking of rows is worth more at this threshold
+    assert few.log_volume - taken[0] * np.log(3) >= many.log_volume - taken[1] * np.log(3)
 
 
 def test_many_rows_are_screened_in_chunks() -> None:
     rng = np.random.default_rng(30)
     rows = rng.normal(size=(40_000, 30))
     active = ActiveSet.of(rows)
-    assert active.grades(rows).max() <= THRESHOLD * (1 + 1e-9)
+    assert active.grades(rows).max() <= 1 + 1e-5
     np.testing.assert_array_equal(active.rows, rows[active.origins])
 
 

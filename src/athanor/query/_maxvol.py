@@ -1,13 +1,14 @@
-"""MaxVol: the active set, a square submatrix of locally maximal volume (Novikov et al. 2021, 2.3).
+"""MaxVol: the active set, a square submatrix of nearly maximal volume (Novikov et al. 2021, 2.3).
 
-Rows are exchanged until no row of the whole matrix has a coefficient of modulus above a threshold
-with respect to the active rows; each exchange multiplies |det A| by that coefficient.
+Rows are exchanged one for one until none of the whole matrix has a coefficient of modulus above 1
+with respect to the active rows (each exchange multiplies |det A| by that coefficient); then chains
+of exchanges that begin with a loss are tried, since single ones end in the first local maximum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ IntArray = NDArray[np.intp]
 
 INITIAL = 1e-5
 """A starts as this times the unit matrix, so that fewer rows than parameters still give grades."""
-THRESHOLD = 1.001
+_GAIN = 1 + 1e-6
 """An exchange must raise |det A| by at least this factor."""
 _REFRESH = 200
 """Exchanges after which the coefficients are computed anew, since rank-one updates drift."""
@@ -28,6 +29,14 @@ _CHUNK = 16_384
 """Rows whose coefficients are held at a time."""
 _QR_ROWS = 4_000
 """Rows that the pivoted QR start may look at."""
+_CHAIN_WORK = 300_000_000
+"""Coefficients that the search for chains may touch: a second or few."""
+_CHAIN_TOPS = 5
+"""Candidates by which an active row is forced out."""
+_CHAIN_LOSS = 0.2
+"""Least factor by which the first exchange of a chain may change |det A|."""
+_CHAIN_LENGTH = 40
+"""Most exchanges in a chain after the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,6 @@ class ActiveSet:
     log_volume : ln|det A|.
     origins : (m,) index of each row in the input (counted on through `extended`), -1 for rows of
         the initial matrix.
-    entered : (m,) grade each row had when it was exchanged in, 0 where it was there from the start.
     seen : how many rows have been offered so far.
     """
 
@@ -54,56 +62,54 @@ class ActiveSet:
     inverse: FloatArray
     log_volume: float
     origins: IntArray
-    entered: FloatArray
     seen: int
 
     @classmethod
-    def of(cls, rows: FloatArray, *, threshold: float = THRESHOLD) -> ActiveSet:
+    def of(cls, rows: FloatArray) -> ActiveSet:
         """Choose the active set of `rows`, (n, m), from scratch.
 
         Raises FitError for rows that are not finite, and for a matrix without columns.
         """
         rows = _checked(rows, None)
-        m = rows.shape[1]
-        unit = INITIAL * np.eye(m)
-        scale = np.maximum(np.abs(rows).max(axis=0, initial=0.0), INITIAL)
-        started = _start(rows, unit, scale)
-        taken = np.isin(np.arange(len(rows)), started)
-        given = started >= 0
-        start = _settled(
-            np.concatenate([rows[started[given]], unit[-1 - started[~given]]]),
-            np.concatenate([started[given], np.full(m - given.sum(), -1)]),
-            np.zeros(m),
-            len(rows),
-        )
-        # the unit rows stay candidates beside the given ones: A must be as good as from A = 1e-5
-        rest = np.flatnonzero(~taken)
-        offered = np.concatenate([rows[rest], unit])
-        numbers = np.concatenate([rest, np.full(m, -1)])
-        return _exchanged(start, offered, numbers, threshold)
+        n, m = rows.shape
+        # the unit rows stay candidates beside the given ones: A is at least as good as from them
+        candidates = np.concatenate([rows, INITIAL * np.eye(m)])
+        origins = np.concatenate([np.arange(n), np.full(m, -1)])
+        starts = [_start(candidates)]
+        if n <= _QR_ROWS:  # where it costs little, a second start: the maximum is but a local one
+            starts.append(np.arange(n, n + m))
+        found = [_maximised(candidates, start) for start in starts]
+        made = [cls.holding(candidates[chosen], origins[chosen], n) for chosen in found]
+        return max(made, key=lambda active: active.log_volume)
 
     def grades(self, rows: FloatArray) -> FloatArray:
         """Grade max_j |(row A^-1)_j| of each of the rows, (n, m); inf where one is not finite."""
-        found = np.concatenate([np.empty(0), *(g for _, g in self._graded(rows))])
+        found = _grades(rows, self.inverse)
         return np.where(np.isfinite(found), found, np.inf)
 
-    def extended(self, rows: FloatArray, *, threshold: float = THRESHOLD) -> ActiveSet:
-        """Exchange with `rows`, (n, m), until none has a grade above `threshold`.
+    def extended(self, rows: FloatArray, *, threshold: float = 1.0) -> ActiveSet:
+        """Exchange with `rows`, (n, m), where each of them that is taken is worth its price.
 
-        The origin of row k of these is `seen + k`. Rows offered earlier and not active are not
-        looked at again. Raises FitError as `of` does, or where the number of columns differs.
+        The result maximises ln|det A| - ln(threshold) * (number of these rows in A), so that no row
+        offered has a grade above `threshold`, with few of them taken. The origin of row k of these
+        is `seen + k`. Rows offered earlier and not active are not looked at again.
+
+        Raises FitError as `of` does, or where the number of columns differs.
         """
-        rows = _checked(rows, len(self.rows))
-        numbers = np.arange(self.seen, self.seen + len(rows))
-        start = replace(self, seen=self.seen + len(rows))
-        return _exchanged(start, rows, numbers, threshold)
+        rows, m = _checked(rows, len(self.rows)), len(self.rows)
+        # a row divided by the threshold has the same grade among its like, and ln(threshold) less
+        # volume: the price enters plain MaxVol by itself
+        candidates = np.concatenate([self.rows, rows / threshold])
+        chosen = _maximised(candidates, np.arange(m))
+        origins = np.concatenate([self.origins, np.arange(self.seen, self.seen + len(rows))])
+        taken = np.concatenate([self.rows, rows])[chosen]
+        return self.holding(taken, origins[chosen], self.seen + len(rows))
 
-    def _graded(self, rows: FloatArray) -> Iterator[tuple[int, FloatArray]]:
-        """(first index, grades) of the rows, chunk by chunk."""
-        for first in range(0, len(rows), _CHUNK):
-            with np.errstate(invalid="ignore", over="ignore"):  # such rows get the grade inf
-                coefficients = rows[first : first + _CHUNK] @ self.inverse
-            yield first, np.abs(coefficients).max(axis=1)
+    @classmethod
+    def holding(cls, rows: FloatArray, origins: IntArray, seen: int) -> ActiveSet:
+        """The active set of exactly these rows, (m, m), of which no better is sought."""
+        inverse, log_volume = _inverted(rows)
+        return cls(rows, inverse, log_volume, origins, seen)
 
 
 def _checked(rows: FloatArray, columns: int | None) -> FloatArray:
@@ -121,67 +127,120 @@ def _checked(rows: FloatArray, columns: int | None) -> FloatArray:
     return rows
 
 
-def _start(rows: FloatArray, unit: FloatArray, scale: FloatArray) -> IntArray:
-    """A first choice by pivoted QR: indices of rows, and -1 - k for row k of the unit matrix.
+def _start(candidates: FloatArray) -> IntArray:
+    """A first choice by pivoted QR, which takes the row farthest from the span of those taken.
 
-    QR takes, one after the other, the row farthest from the span of those taken: close to the
-    maximum already. Of very many rows it sees an even sample; the exchanges see all of them.
+    Of very many rows it sees an even sample and the last (unit) ones; the exchanges see all.
     """
-    sample = np.arange(0, len(rows), max(1, -(-len(rows) // _QR_ROWS)))
-    candidates = np.concatenate([rows[sample], unit]) / scale
-    _, order = qr(candidates.T, mode="r", pivoting=True)
-    chosen = np.sort(order[: len(unit)])
-    return np.where(
-        chosen < len(sample),
-        sample[np.minimum(chosen, len(sample) - 1)] if len(sample) else -1,
-        -1 - (chosen - len(sample)),
+    n, m = candidates.shape
+    sample = np.unique(
+        np.append(np.linspace(0, n - 1, min(n, _QR_ROWS), dtype=np.intp), np.arange(n - m, n))
     )
+    seen = candidates[sample]
+    _, order = qr((seen / np.abs(seen).max(axis=0)).T, mode="r", pivoting=True)
+    return np.sort(sample[order[:m]])
 
 
-def _exchanged(
-    active: ActiveSet, offered: FloatArray, numbers: IntArray, threshold: float
-) -> ActiveSet:
-    """Exchange active rows with `offered` ones, named `numbers`, until none exceeds `threshold`.
+def _maximised(candidates: FloatArray, chosen: IntArray) -> IntArray:
+    """Indices of m candidates of nearly maximal volume, beginning with those `chosen`."""
+    # scaled columns change no coefficient, and keep inverses accurate
+    scaled = candidates / np.abs(candidates).max(axis=0)
+    chosen = _dominant(scaled, chosen)
+    trials = _CHAIN_WORK // (5 * scaled.shape[1] ** 2)
+    while trials > 0:
+        better, used = _chained(scaled, chosen, trials)
+        if better is None:
+            break
+        trials -= used
+        chosen = _dominant(scaled, better)
+    return chosen
+
+
+def _dominant(candidates: FloatArray, chosen: IntArray) -> IntArray:
+    """Exchange single rows until no coefficient exceeds 1.
 
     All rows are graded by one matrix product per pass; only the worst few go through exchanges.
     """
-    few = max(4 * len(active.rows), 64)
-    while len(offered):
-        grades = np.concatenate([g for _, g in active._graded(offered)])
-        beyond = np.flatnonzero(grades > threshold)
-        if len(beyond) == 0:
-            break
+    few = 4 * len(chosen) + 64
+    inverse, log_volume = _inverted(candidates[chosen])
+    while True:
+        grades = _grades(candidates, inverse)
+        beyond = np.flatnonzero(grades > _GAIN)
         worst = beyond[np.argsort(-grades[beyond], kind="stable")[:few]]
-        swapped = _swap(active, offered[worst], numbers[worst], threshold)
-        if not swapped.log_volume > active.log_volume:
-            break  # what is left above the threshold is rounding
-        active = swapped
-    return active
+        swapped = chosen.copy()
+        for k, j, _ in _exchanges(candidates[worst] @ inverse, _REFRESH):
+            swapped[j] = worst[k]
+        inverse, gained = _inverted(candidates[swapped])
+        if not gained > log_volume + 1e-9:
+            return chosen  # none to do, or what is left above the threshold is rounding
+        chosen, log_volume = swapped, gained
 
 
-def _swap(active: ActiveSet, offered: FloatArray, numbers: IntArray, threshold: float) -> ActiveSet:
-    """Do up to `_REFRESH` exchanges, largest coefficient first."""
-    m = len(active.rows)
-    rows, origins, entered = active.rows.copy(), active.origins.copy(), active.entered.copy()
-    coefficients = offered @ active.inverse
-    for _ in range(_REFRESH):
-        k, j = divmod(int(np.argmax(np.abs(coefficients))), m)
-        pivot = coefficients[k, j]
-        if abs(pivot) <= threshold:
-            break
-        rows[j], origins[j], entered[j] = offered[k], numbers[k], abs(pivot)
-        # with row j of A replaced by b_k, the coefficients C = B A^-1 change by one rank
-        step = coefficients[k].copy()
-        step[j] -= 1.0
-        coefficients -= np.outer(coefficients[:, j] / pivot, step)
-    return _settled(rows, origins, entered, active.seen)
+def _chained(candidates: FloatArray, chosen: IntArray, trials: int) -> tuple[IntArray | None, int]:
+    """Search for a chain of exchanges that loses at first and gains at last.
+
+    Every active row is forced out in turn, by each of the rows that lose least; what follows are
+    exchanges as usual. Returns the better choice, None where there is none, and the trials made.
+    """
+    m = len(chosen)
+    inverse, _ = _inverted(candidates[chosen])
+    grades = _grades(candidates, inverse)
+    grades[chosen] = np.inf  # an active row must be able to come back
+    near = np.argsort(-grades, kind="stable")[: 5 * m]
+    coefficients = candidates[near] @ inverse
+    losses = np.abs(coefficients)
+    losses[np.isin(near, chosen)] = 0.0
+    order = np.argsort(-losses, axis=0, kind="stable")[:_CHAIN_TOPS].T
+    tries = [(j, k) for j in range(m) for k in order[j] if losses[k, j] > _CHAIN_LOSS]
+    for used, (j, k) in enumerate(tries[:trials], start=1):
+        tried = coefficients.copy()
+        first = tried[k, j]
+        _exchange(tried, k, j)
+        chain = list(_exchanges(tried, _CHAIN_LENGTH))
+        if np.log(abs(first)) + sum(gain for _, _, gain in chain) > 1e-7:
+            better = chosen.copy()
+            better[j] = near[k]
+            for row, place, _ in chain:
+                better[place] = near[row]
+            return better, used
+    return None, trials
 
 
-def _settled(rows: FloatArray, origins: IntArray, entered: FloatArray, seen: int) -> ActiveSet:
-    """An active set of these rows, its inverse and volume computed from them."""
-    # scaled columns keep the factorisation accurate where parameters differ in magnitude
+def _exchanges(coefficients: FloatArray, limit: int) -> Iterator[tuple[int, int, float]]:
+    """Exchange the largest coefficient's row in, up to `limit` times; changes `coefficients`.
+
+    Yields (row k of the coefficients, place j in A, gain of ln|det A|).
+    """
+    for _ in range(limit if len(coefficients) else 0):
+        k, j = divmod(int(np.argmax(np.abs(coefficients))), coefficients.shape[1])
+        gain = abs(float(coefficients[k, j]))
+        if gain <= _GAIN:
+            return
+        _exchange(coefficients, k, j)
+        yield k, j, float(np.log(gain))
+
+
+def _exchange(coefficients: FloatArray, k: int, j: int) -> None:
+    """Update C = B A^-1 in place for row j of A replaced by row k of B: a change of rank one."""
+    step = coefficients[k].copy()
+    step[j] -= 1.0
+    coefficients -= np.outer(coefficients[:, j] / coefficients[k, j], step)
+
+
+def _grades(rows: FloatArray, inverse: FloatArray) -> FloatArray:
+    """max_j |(row A^-1)_j| of each row, chunk by chunk; NaN or inf where a row is not finite."""
+    found = np.empty(len(rows))
+    for first in range(0, len(rows), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        with np.errstate(invalid="ignore", over="ignore"):
+            found[part] = np.abs(rows[part] @ inverse).max(axis=1)
+    return found
+
+
+def _inverted(rows: FloatArray) -> tuple[FloatArray, float]:
+    """Inverse of A and ln|det A|; scaled columns keep both accurate."""
     scale = np.abs(rows).max(axis=0)
     factors = lu_factor(rows / scale)
     inverse = lu_solve(factors, np.eye(len(rows))) / scale[:, None]
     log_volume = float(np.sum(np.log(np.abs(np.diag(factors[0])))) + np.sum(np.log(scale)))
-    return ActiveSet(rows, inverse, log_volume, origins, entered, seen)
+    return inverse, log_volume

@@ -65,10 +65,10 @@ class DOptimalQuery:
     ) -> list[int]:
         """The few structures after whose labelling no grade in the pool exceeds `save`.
 
-        MaxVol exchanges the active rows with rows of the pool, the largest coefficient first, as
-        long as one exceeds `save`; the structures whose rows are active at the end are selected,
-        the most extrapolating at their entry first, at most `budget` of them. Equal structures
-        count once. Deterministic: neither `rng` nor `grades` is used.
+        MaxVol exchanges active rows with rows of the pool where each label multiplies the volume by
+        `save` at least; the structures whose rows are active at the end are selected, those with
+        the largest grade first, at most `budget` of them. Equal structures count once.
+        Deterministic: neither `rng` nor `grades` is used.
         """
         first = {structure_id(atoms): index for index, atoms in reversed(list(enumerate(pool)))}
         kept = sorted(first.values())
@@ -78,10 +78,9 @@ class DOptimalQuery:
         finite = np.isfinite(rows).all(axis=1)
         rows, owners = rows[finite], owners[finite]
         grown = self.active.extended(rows, threshold=self.save)
-        entered = np.flatnonzero(grown.origins >= self.active.seen)
-        owner = owners[grown.origins[entered] - self.active.seen]
-        order = np.argsort(-grown.entered[entered], kind="stable")
-        chosen = dict.fromkeys(kept[k] for k in owner[order])
+        taken = np.sort(grown.origins[grown.origins >= self.active.seen]) - self.active.seen
+        order = np.argsort(-self.active.grades(rows[taken]), kind="stable")
+        chosen = dict.fromkeys(kept[k] for k in owners[taken[order]])
         return list(chosen)[:budget]
 
     def _verdict(self, value: float) -> Verdict:
