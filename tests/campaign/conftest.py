@@ -7,28 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_campaign import PLUGIN, tables
 
 from athanor.campaign import CampaignConfig
 
-PLUGIN = Path(__file__).parent / "plugin"
-
 Make = Callable[..., CampaignConfig]
-
-
-def tables(log: Path | None = None) -> dict[str, Any]:
-    """The tables of a small campaign file."""
-    oracle = {"kind": "tricky"} if log is None else {"kind": "tricky", "log": str(log)}
-    return {
-        "campaign": {"name": "small", "seed": 7, "workers": 1},
-        "potential": {"kind": "fake", "size": 4},
-        "query": {"kind": "hungry"},
-        "start": {"kind": "crystal"},
-        "sample": {"kind": "walk"},
-        "oracle": oracle,
-        "cycle": {"initial": 3, "trajectories": 2, "labels": 2, "valid_fraction": 0.3},
-        "stop": {"untriggered_cycles": 1, "max_cycles": 2},
-        "validate": [{"kind": "dimer"}],
-    }
 
 
 @pytest.fixture

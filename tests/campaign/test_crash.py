@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PLUGIN, tables
+from small_campaign import PLUGIN, tables
 
 from athanor.campaign import CampaignConfig, Progress, run
 from athanor.campaign.journal import NAME, read_journal

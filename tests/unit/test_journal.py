@@ -136,7 +136,7 @@ def test_lines_cannot_be_moved(tmp_path: Path, change: str) -> None:
     else:
         lines[2] = b'{"hello": 1}\n' if change == "foreign" else b"[1, 2]\n"
     path.write_bytes(b"".join(lines))
-    with pytest.raises(FormatError, match="line [34]: the journal is damaged"):
+    with pytest.raises(FormatError, match=r"line [34]: the journal is damaged"):
         read_journal(path)
 
 

@@ -18,7 +18,7 @@ from athanor.structure import Frame, Labels, structure_id
 
 
 def frames(rng: np.random.Generator, count: int, *, level: str = "pbe") -> list[Frame]:
-    """Random frames of any size and periodicity; those not periodic in all directions lack stress."""
+    """Random frames of any size and periodicity; only those periodic throughout have stress."""
     drawn = []
     for number in range(count):
         n = int(rng.integers(1, 6))

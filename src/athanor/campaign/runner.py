@@ -34,7 +34,7 @@ from athanor.campaign.tasks import Task
 from athanor.campaign.workshop import POTENTIAL, Workshop, read_label
 from athanor.data.durable import write_file
 from athanor.data.store import EMPTY, Store
-from athanor.errors import AthanorError, ConfigError, FolderError
+from athanor.errors import AthanorError, ConfigError, FolderError, FormatError
 from athanor.structure import Frame, structure_id
 
 TICK = 1.0
@@ -182,7 +182,7 @@ class _Driver:
 
     def _fail(self, task: Task, failure: BaseException) -> None:
         """Go on without the task if the campaign can, else raise."""
-        if isinstance(failure, FolderError):
+        if isinstance(failure, FolderError | FormatError):
             raise failure
         alone = isinstance(failure, AthanorError) and task.kind == "sample"
         if alone or task.kind == "validate" or (task.kind == "label" and _lost(failure)):

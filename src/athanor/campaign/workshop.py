@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from threadpoolctl import threadpool_limits
 
 from athanor.calculator import calculator
@@ -90,7 +92,8 @@ class Workshop:
     def _label(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         folder = self.artefacts.path(task.hints["artefact"])
         atoms = bare(read_structures(folder)[task.hints["index"]])
-        labels = self._bought(atoms, work)
+        with _reserved(part, atoms):
+            labels = self._bought(atoms, work)
         frame = Frame(atoms, labels, level=task.payload["level"])
         write_file(part / LABEL, npz_bytes(pack_frames([frame])))
         return {
@@ -100,7 +103,7 @@ class Workshop:
             "reason": task.title,
         }
 
-    def _bought(self, atoms: Any, work: Path) -> Labels:
+    def _bought(self, atoms: Atoms, work: Path) -> Labels:
         """Ask the oracle; whatever goes wrong but a full disk becomes an OracleError."""
         oracle = self.config.oracle.build()
         for attempt in range(1, ATTEMPTS + 1):
@@ -224,6 +227,19 @@ class Workshop:
             query = self.config.query.fit(potential, self.store.dataset(train))
             self._model = (fit, train, potential, query)
         return self._model[2:]
+
+
+@contextlib.contextmanager
+def _reserved(part: Path, atoms: Atoms) -> Iterator[None]:
+    """Hold twice the space of a label until it is bought: on a full disk none is paid for and lost."""
+    nothing = Labels(0.0, np.zeros((len(atoms), 3)), np.zeros((3, 3)))
+    size = len(npz_bytes(pack_frames([Frame(atoms, nothing)])))
+    place = part / "reserved"
+    write_file(place, bytes(2 * size + 4096))
+    try:
+        yield
+    finally:
+        place.unlink()
 
 
 def read_label(folder: Path) -> Frame:

@@ -1,4 +1,4 @@
-"""A third party's kinds, found by entry points as those of users are: small, fast, full of troubles."""
+"""A third party's kinds, found by entry points as users' are: small, fast, full of troubles."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class WalkSampler(SamplerConfig):
         atoms, kept, grades = start.copy(), [], []
         stop: Stop = "completed"
         done = 0
-        for done in range(1, self.steps + 1):
+        for step in range(1, self.steps + 1):
+            done = step
             atoms.positions += rng.normal(scale=0.02, size=(len(atoms), 3))
             potential.predict([atoms])
             (grade,) = query.grade([atoms])
