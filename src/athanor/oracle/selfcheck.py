@@ -1,4 +1,4 @@
-"""Are an oracle's forces and stress the derivatives of its energy? Asked before anything is paid."""
+"""Are an oracle's forces and stress the derivatives of its energy? Asked before it is paid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORCE_UNITS = {
     13.605693: "rydberg/Å",
     51.422067: "hartree/bohr",
     25.711034: "rydberg/bohr",
-    0.529177: "an energy in eV and lengths in bohr",
+    0.529177: "eV/bohr converted the wrong way round",
     1.889726: "eV/bohr",
     0.0433641: "kcal/mol/Å",
     0.0103643: "kJ/mol/Å",
@@ -137,8 +137,8 @@ def _compare(
     same = bool(np.isfinite(ratios).all()) and abs(ratios[0] / ratios[1] - 1) < TOLERANCE
     if not same:
         raise OracleError(
-            f"{what}: differences of the energy give {measured[0]:.4g} and {measured[1]:.4g} {unit} "
-            f"where the labels give {given[0]:.4g} and {given[1]:.4g}; look at the order of the "
+            f"{what}: differences of the energy give {measured[0]:.4g} and {measured[1]:.4g} "
+            f"{unit}, the labels {given[0]:.4g} and {given[1]:.4g}; look at the order of the "
             "components or at the convergence of the energy"
         )
     ratio = float(ratios.mean())

@@ -12,7 +12,7 @@ from athanor.errors import StructureError
 from athanor.potentials import Potential
 from athanor.query import Grade, Query
 from athanor.sample import Harvest, Stop
-from athanor.structure import FloatArray, Labels, bare
+from athanor.structure import FloatArray, Labels, bare, check_structure
 
 HEALTHY_FRAMES = 3
 
@@ -67,11 +67,6 @@ class Limits:
             numbers += [labels.forces, np.array([labels.energy])]
         if not all(np.isfinite(array).all() for array in numbers):
             return "nan", "energy, forces or positions stopped being finite"
-        shortest = _shortest_below(atoms, self.min_distance)
-        if shortest is not None:
-            return "distance", (
-                f"two atoms came within {shortest:.2f} Å (limit {self.min_distance:.2f} Å)"
-            )
         temperature = atoms.get_temperature()
         if temperature > self.temperature_K:
             return "temperature", (
@@ -82,6 +77,16 @@ class Limits:
             return "temperature", (
                 f"an atom reached a kinetic energy of {energies.max():.1f} eV "
                 f"(limit {self.atom_energy_eV:.1f} eV)"
+            )
+        try:
+            # what a neighbour list would choke on: a structure that flew apart
+            check_structure(atoms)
+        except StructureError as error:
+            return "distance", str(error)
+        shortest = _shortest_below(atoms, self.min_distance)
+        if shortest is not None:
+            return "distance", (
+                f"two atoms came within {shortest:.2f} Å (limit {self.min_distance:.2f} Å)"
             )
         return None
 

@@ -9,7 +9,8 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 from pydantic import AfterValidator, Field
 
-from athanor.structure import Frame, Labels
+from athanor.data.metrics import errors
+from athanor.structure import FloatArray, Frame, Labels
 from athanor.validate import PropertyConfig, PropertyResult, Quantity
 from athanor.validate._dynamics import HeldOutRun, Trajectory, calculated, drive
 from athanor.validate._lattice import check_element, equilibrium
@@ -71,7 +72,8 @@ class HeldOut(PropertyConfig):
             if self.driver == "potential":
                 quantities.append(_survival(one))
         quantities += self._errors("", compared, judged=True)
-        if not any(len(one.frames) for one in compared):
+        if not any(one.frames for one in compared):
+            quantities.append(Quantity("frames", 0.0, "", passed=False))
             notes.append("No frame could be compared.")
         return PropertyResult(
             kind="heldout",
@@ -82,19 +84,19 @@ class HeldOut(PropertyConfig):
         )
 
     def _errors(self, prefix: str, compared: list[_Compared], *, judged: bool) -> list[Quantity]:
-        energy = np.concatenate([one.energy_errors for one in compared])
-        force = np.concatenate([one.force_errors for one in compared])
-        if not len(energy):
+        predicted = [labels for one in compared for labels in one.predicted]
+        if not predicted:
             return []
+        table = errors(predicted, [labels for one in compared for labels in one.true])
         found = (
-            ("energy RMSE", energy, "meV/atom", self.energy_tolerance_meV),
-            ("force RMSE", force, "meV/Å", self.force_tolerance_meV),
+            ("energy RMSE", table.energy, "meV/atom", self.energy_tolerance_meV),
+            ("force RMSE", table.forces, "meV/Å", self.force_tolerance_meV),
         )
-        quantities = [Quantity(f"{prefix}frames", float(len(energy)), "")]
-        for name, errors, unit, tolerance in found:
-            rmse = 1000 * float(np.sqrt(np.mean(errors**2)))
+        quantities = [Quantity(f"{prefix}frames", float(len(predicted)), "")]
+        for name, error, unit, tolerance in found:
+            rmse = 1000 * error.rmse
             passed = rmse <= tolerance if judged else None
-            quantities.append(Quantity(f"{prefix}{name}", rmse, unit, 0.0, passed=passed))
+            quantities.append(Quantity(f"{prefix}{name}", rmse, unit, passed=passed))
         return quantities
 
 
@@ -122,21 +124,13 @@ class _Compared:
                 "labels and are left out."
             )
 
-    def energies(self, labels: list[Labels]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def energies(self, labels: list[Labels]) -> FloatArray:
         """eV per atom, (n_frames,)."""
         pairs = zip(labels, self.frames, strict=True)
         return np.array([one.energy / len(frame.atoms) for one, frame in pairs], dtype=np.float64)
 
-    @property
-    def energy_errors(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return self.energies(self.predicted) - self.energies(self.true)
 
-    @property
-    def force_errors(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return _forces(self.predicted) - _forces(self.true)
-
-
-def _forces(labels: list[Labels]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _forces(labels: list[Labels]) -> FloatArray:
     return np.concatenate([np.zeros(0), *(one.forces.ravel() for one in labels)])
 
 
