@@ -101,8 +101,8 @@ class Kinds:
         ),
         (lambda t: t["validate"].append({"kind": "x"}), r"\[\[validate\]\] number 2: there is no"),
         (
-            lambda t: t.update(potential={"kind": "lj"}),
-            r"\[query\] kind = 'hungry' needs features, but \[potential\] kind = 'lj' provides",
+            lambda t: t["query"].update(kind="choosy"),
+            r"\[query\] kind = 'choosy' needs variance, but \[potential\] kind = 'fake' provides",
         ),
     ],
 )

@@ -144,7 +144,7 @@ class CampaignConfig:
         properties = tuple(
             choose(
                 "athanor.validate",
-                PropertyConfig,  # type: ignore[type-abstract]  # only subclasses are built
+                PropertyConfig,
                 item,
                 where=f"{where}: [[validate]] number {number}",
             )

@@ -231,7 +231,7 @@ class Workshop:
 
 @contextlib.contextmanager
 def _reserved(part: Path, atoms: Atoms) -> Iterator[None]:
-    """Hold twice the space of a label until it is bought: on a full disk none is paid for and lost."""
+    """Hold twice the space of a label until it is bought, so that none is paid for and lost."""
     nothing = Labels(0.0, np.zeros((len(atoms), 3)), np.zeros((3, 3)))
     size = len(npz_bytes(pack_frames([Frame(atoms, nothing)])))
     place = part / "reserved"

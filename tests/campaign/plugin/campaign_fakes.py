@@ -114,6 +114,14 @@ class HungryConfig(QueryConfig):
         return HungryQuery(len(train), self.enough)
 
 
+class ChoosyConfig(HungryConfig):
+    """Needs what no fake potential has."""
+
+    requires: ClassVar[frozenset[str]] = frozenset({"variance"})
+
+    kind: Literal["choosy"] = "choosy"  # type: ignore[assignment]  # another kind, else the same
+
+
 @dataclass(frozen=True)
 class TrickyOracle(FakeOracle):
     """A fake oracle with one more trouble, which `trick` names."""
