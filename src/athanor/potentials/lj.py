@@ -11,12 +11,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from scipy.optimize import minimize_scalar
 from vesin import NeighborList
 
@@ -28,6 +29,15 @@ from athanor.potentials._folder import new_folder
 from athanor.structure import FloatArray, Frame, Labels, check_structure
 
 IndexArray = NDArray[np.intp]
+
+
+def _element(symbol: str) -> str:
+    if symbol not in chemical_symbols[1:]:
+        raise ValueError(f"{symbol!r} is no chemical symbol; give symbols such as 'Al'")
+    return symbol
+
+
+Symbol = Annotated[str, AfterValidator(_element)]
 
 CLOSEST = 1e-3
 """Atoms nearer than this, in Å, are taken for one atom given twice."""
@@ -109,7 +119,9 @@ class LennardJonesConfig(PotentialConfig):
 
     kind: Literal["lj"] = "lj"
     cutoff: float = Field(default=6.0, gt=0.0, description="Å")
-    elements: tuple[str, ...] = Field(default=(), description="besides those of the training set")
+    elements: tuple[Symbol, ...] = Field(
+        default=(), description="besides those of the training set"
+    )
     energy_weight: float = Field(default=1.0, ge=0.0, description="of squared eV/atom")
     force_weight: float = Field(default=0.1, ge=0.0, description="of squared eV/Å, mean component")
 
@@ -198,7 +210,7 @@ class _Saved(Component):
 
     kind: Literal["lj"]
     version: Literal[1]
-    elements: tuple[str, ...] = Field(min_length=1)
+    elements: tuple[Symbol, ...] = Field(min_length=1)
     cutoff: float = Field(gt=0.0)
     epsilon: float
     sigma: float = Field(gt=0.0)

@@ -29,8 +29,8 @@ _CHUNK = 16_384
 """Rows whose coefficients are held at a time."""
 _QR_ROWS = 4_000
 """Rows that the pivoted QR start may look at."""
-_CHAIN_WORK = 300_000_000
-"""Coefficients that the search for chains may touch: a second or few."""
+_CHAIN_WORK = 100_000_000
+"""Coefficients that the search for chains may touch: a second or so."""
 _CHAIN_TOPS = 5
 """Candidates by which an active row is forced out."""
 _CHAIN_LOSS = 0.2
