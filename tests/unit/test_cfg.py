@@ -179,8 +179,8 @@ def test_structures_and_labels_are_checked(tmp_path: Path) -> None:
     ("species", "message"),
     [
         (None, "only species indices; name them"),
-        ((), "name each species index once"),
-        (("Al", "Al"), "name each species index once"),
+        ((), "no species are named"),
+        (("Al", "Al"), "names an element twice"),
         (("Al", "Qq"), "'Qq' is not a chemical symbol"),
     ],
 )

@@ -10,9 +10,9 @@ from typing import NoReturn
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 
 from athanor.data.durable import write_file
+from athanor.data.species import check_species
 from athanor.errors import ConfigError, FolderError, FormatError
 from athanor.structure import FloatArray, Labels, check_labels, check_structure
 
@@ -128,16 +128,9 @@ def _symbols(species: Sequence[str] | None, *, where: str) -> tuple[str, ...]:
         raise ConfigError(
             f"{where}: .cfg files have only species indices; name them in order, e.g. species Al,Ni"
         )
-    names = (species,) if isinstance(species, str) else tuple(species)
-    for name in names:
-        if name not in chemical_symbols[1:]:
-            raise ConfigError(
-                f"{where}: species {name!r} is not a chemical symbol; write e.g. Al,Ni"
-            )
-    if len(set(names)) != len(names) or not names:
-        raise ConfigError(
-            f"{where}: species {', '.join(names) or '(none)'}: name each species index once"
-        )
+    names = check_species(species, where=where)
+    if not names:
+        raise ConfigError(f"{where}: no species are named; name each index, e.g. species Al,Ni")
     return names
 
 

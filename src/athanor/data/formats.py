@@ -20,6 +20,7 @@ from athanor.data._whole import check_whole
 from athanor.data.cfg import CfgRecord, read_cfg, write_cfg
 from athanor.data.dataset import Dataset
 from athanor.data.durable import sync_folder, write_file, writing
+from athanor.data.species import check_species
 from athanor.errors import ConfigError, FolderError, FormatError, InputError, LabelError
 from athanor.structure import Frame, Labels, bare, check_structure
 
@@ -162,11 +163,12 @@ def _options(path: Path, kind: str, species: Sequence[str] | None) -> dict[str, 
         raise ConfigError(
             f"{path}: it has only type numbers; name the species in order, e.g. species Al,Ni"
         )
+    names = check_species(species, where=str(path))
     if kind == "lammps-dump-text":
-        return {"specorder": list(species)}
+        return {"specorder": list(names)}
     return {
         "Z_of_type": {
-            number: chemical_symbols.index(symbol) for number, symbol in enumerate(species, start=1)
+            number: chemical_symbols.index(symbol) for number, symbol in enumerate(names, start=1)
         }
     }
 
@@ -197,13 +199,7 @@ def write_structures(
     path = Path(path)
     if path.exists() or path.is_symlink():
         raise FolderError(f"{path} exists already; remove it or give another name")
-    if not structures:
-        raise InputError(f"{path}: there are no structures to write; give at least one")
-    for name, given in (("labels", labels), ("info", info)):
-        if given is not None and len(given) != len(structures):
-            raise ConfigError(
-                f"{path}: {len(structures)} structures, but {len(given)} {name}; give one for each"
-            )
+    _check_given(path, len(structures), labels=labels, info=info)
     if path.suffix in (".extxyz", ".xyz"):
         text = extxyz.text_of(structures, labels=labels, info=info, path=path)
         write_file(path, text.encode())
@@ -216,6 +212,22 @@ def write_structures(
         )
     else:
         _write_ase(path, structures)
+
+
+def _check_given(
+    path: Path,
+    count: int,
+    *,
+    labels: Sequence[Labels] | None,
+    info: Sequence[Mapping[str, Any]] | None,
+) -> None:
+    if count == 0:
+        raise InputError(f"{path}: there are no structures to write; give at least one")
+    for name, given in (("labels", labels), ("info", info)):
+        if given is not None and len(given) != count:
+            raise ConfigError(
+                f"{path}: {count} structures, but {len(given)} {name}; give one for each"
+            )
 
 
 def _write_cfg(

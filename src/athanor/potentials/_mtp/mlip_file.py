@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from ase.data import chemical_symbols
 
 from athanor.data.durable import write_file
+from athanor.data.species import check_species
 from athanor.errors import ConfigError, FolderError, FormatError
 from athanor.potentials._mtp.mlip_text import PAIR, MlipText
 from athanor.potentials._mtp.model import IndexTables, IntArray, MtpModel
@@ -16,21 +16,6 @@ from athanor.structure import FloatArray
 
 LARGEST_RANK = 64
 """More than any published basis has (10); beyond it a table of powers would only eat memory."""
-
-
-def check_species(species: Sequence[str], *, where: str) -> tuple[str, ...]:
-    """Return species as a tuple; ConfigError unless they are different chemical symbols."""
-    names = (species,) if isinstance(species, str) else tuple(species)
-    for name in names:
-        if name not in chemical_symbols[1:]:
-            raise ConfigError(
-                f"{where}: species {name!r} is not a chemical symbol; write e.g. Al,Ni"
-            )
-    if len(set(names)) != len(names):
-        raise ConfigError(
-            f"{where}: species {', '.join(names)} names an element twice; give each once"
-        )
-    return names
 
 
 def read_mtp(path: str | Path, species: Sequence[str]) -> MtpModel:
@@ -52,20 +37,7 @@ def read_mtp(path: str | Path, species: Sequence[str]) -> MtpModel:
     path = Path(path)
     names = check_species(species, where=str(path))
     text = MlipText(path, _content(path))
-    text.word("MTP", context=", the first word of an MLIP potential")
-    text.key("version")
-    text.word("1.1.0")
-    name = ""
-    if text.next_word() == "potential_name":
-        text.key("potential_name")
-        name = text.rest_of_line()
-    scaling = _scaling(text)
-    _species_count(text, names)
-    if text.next_word() == "potential_tag":
-        text.key("potential_tag")
-        text.rest_of_line()
-    text.key("radial_basis_type")
-    text.word("RBChebyshev", context=" (the only radial basis that is supported)")
+    name, scaling = _head(text, names)
     min_dist, max_dist = _interval(text)
     radial = _radial(text, len(names))
     tables = _tables(text, n_radial=radial.shape[2])
@@ -81,6 +53,25 @@ def read_mtp(path: str | Path, species: Sequence[str]) -> MtpModel:
         moment_coeffs=moment_coeffs,
         name=name,
     )
+
+
+def _head(text: MlipText, names: tuple[str, ...]) -> tuple[str, float]:
+    """The lines before the radial basis: the name and the scaling."""
+    text.word("MTP", context=", the first word of an MLIP potential")
+    text.key("version")
+    text.word("1.1.0")
+    name = ""
+    if text.next_word() == "potential_name":
+        text.key("potential_name")
+        name = text.rest_of_line()
+    scaling = _scaling(text)
+    _species_count(text, names)
+    if text.next_word() == "potential_tag":
+        text.key("potential_tag")
+        text.rest_of_line()
+    text.key("radial_basis_type")
+    text.word("RBChebyshev", context=" (the only radial basis that is supported)")
+    return name, scaling
 
 
 def _content(path: Path) -> str:
