@@ -22,7 +22,7 @@ from athanor.potentials._mtp.model import IndexTables, MtpModel
 from athanor.structure import Labels
 
 FUZZ = settings(
-    max_examples=300,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     database=None,
