@@ -8,7 +8,7 @@ fits and loads).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
@@ -147,22 +147,14 @@ class LennardJonesConfig(PotentialConfig):
             )
         target = np.concatenate([self._targets(frame) for frame in train])
 
-        def mismatch(sigma: float) -> tuple[float, float]:
+        def solved(sigma: float) -> tuple[float, float]:
             """Sum of squares with the best epsilon for this sigma, and that epsilon."""
             design = np.concatenate([self._design(frame, p, sigma) for frame, p in blocks])
             epsilon = max(float(design @ target) / max(float(design @ design), 1e-300), 0.0)
             return float(np.sum((epsilon * design - target) ** 2)), epsilon
 
-        # the profile has several valleys: a scan of the plausible range finds the deepest
-        scan = shortest * np.geomspace(0.5, 1.5, 41)
-        best = int(np.argmin([mismatch(sigma)[0] for sigma in scan]))
-        bounds = (scan[max(best - 1, 0)], scan[min(best + 1, len(scan) - 1)])
-        sigma = float(
-            minimize_scalar(
-                lambda s: mismatch(s)[0], bounds=bounds, method="bounded", options={"xatol": 1e-12}
-            ).x
-        )
-        epsilon = mismatch(sigma)[1]
+        sigma = deepest(lambda s: solved(s)[0], shortest * np.geomspace(0.5, 1.5, 41))
+        epsilon = solved(sigma)[1]
         if epsilon == 0.0:
             raise FitError(
                 "no positive epsilon describes these labels; Lennard-Jones needs energies that "
@@ -226,6 +218,14 @@ class _Saved(Component):
 
     def potential(self) -> LennardJones:
         return LennardJones(frozenset(self.elements), self.cutoff, self.epsilon, self.sigma)
+
+
+def deepest(loss: Callable[[float], float], scan: FloatArray) -> float:
+    """Where `loss` is least: the scan finds the valley, Brent's method its floor."""
+    best = int(np.argmin([loss(float(x)) for x in scan]))
+    bounds = (scan[max(best - 1, 0)], scan[min(best + 1, len(scan) - 1)])
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12})
+    return float(found.x)
 
 
 def shifted_force(
