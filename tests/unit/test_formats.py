@@ -328,6 +328,15 @@ def test_wrong_poscar(old: str, new: str, message: str, tmp_path: Path) -> None:
         read_structures(put(tmp_path, text, "POSCAR"))
 
 
+@pytest.mark.parametrize("name", ["XDATCAR", "s.xsf", "s.gen"])
+def test_other_tables_cut_in_the_last_number(name: str, tmp_path: Path) -> None:
+    ase.io.write(tmp_path / name, [bulk("Al", cubic=True)] * (3 if name == "XDATCAR" else 1))
+    whole = (tmp_path / name).read_text().rstrip()
+    assert read_structures(put(tmp_path, whole, name))
+    with pytest.raises(FormatError, match="without an end of line"):
+        read_structures(put(tmp_path, whole[:-1], name))
+
+
 def test_half_written_vasprun(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"line 2: .*expected </modeling>"):
         read_structures(put(tmp_path, "<modeling>\n", "vasprun.xml"))

@@ -14,6 +14,10 @@ COUNTS = {
 }
 
 
+TABLES = frozenset({"gen", "lammps-data", "lammps-dump-text", "vasp-xdatcar", "xsf"})
+"""Formats that end in rows of numbers."""
+
+
 def check_whole(path: Path, kind: str, text: str) -> None:
     """Raise FormatError for what ASE would read as something shorter, or fill memory with."""
     if kind == "vasp-xml" and not text.rstrip().endswith("</modeling>"):
@@ -24,6 +28,10 @@ def check_whole(path: Path, kind: str, text: str) -> None:
         )
     if kind in ("vasp", "vasp-xdatcar"):
         _check_poscar(path, text, rows=kind == "vasp")
+    if kind in TABLES and not text.endswith("\n"):
+        rows = [line.split() for line in text.rstrip().split("\n")[-2:]]
+        if len(rows) == 2 and len(rows[0]) == len(rows[1]) > 0:
+            check_cut(path, text.count("\n") + 1, rows)
     if kind in COUNTS:
         for match in COUNTS[kind].finditer(text):
             line = text.count("\n", 0, match.start(1)) + 1
