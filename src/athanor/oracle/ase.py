@@ -14,7 +14,9 @@ from ase import Atoms
 from ase.calculators.calculator import (
     CalculationFailed,
     Calculator,
+    CalculatorSetupError,
     ReadError,
+    SCFError,
     get_calculator_class,
 )
 from ase.calculators.calculator import names as calculator_names
@@ -32,8 +34,15 @@ SELF_CONTAINED = frozenset({"emt", "lj", "morse"})
 TRANSIENT = (CalculationFailed, ReadError, OSError, SubprocessError)
 """What a program that was killed, starved or lost its disk looks like; it may work next time."""
 
-LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
-"""Errors of the operating system that the same call will meet again."""
+LASTING = (
+    FileNotFoundError,
+    PermissionError,
+    NotADirectoryError,
+    IsADirectoryError,
+    CalculatorSetupError,
+    SCFError,
+)
+"""Those among them that the same call will meet again."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 from ase.units import GPa
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from athanor.calculator import calculator
 from athanor.errors import ConfigError, StructureError
@@ -33,8 +34,9 @@ class RelaxResult:
     ----------
     atoms : the last structure that could be evaluated, geometry only.
     labels : of it, by the potential.
-    fmax : largest force, eV/Å (with `cell`, of the cell's generalised forces as well).
-    converged : whether `fmax` is below what was asked for.
+    fmax : largest force on an atom, eV/Å.
+    converged : whether it, and with `cell` the generalised forces on the cell, are below what was
+        asked for.
     harvest : steps, what stopped it, candidates with grades and reasons, trace.
     """
 
@@ -87,7 +89,8 @@ def relax(
     trial = Trial(query, Limits(min_distance), spacing=spacing, capacity=capacity)
     run = _Run(moving, target, trial, potential.predict([bare(atoms)])[0])
     # a structure that flies apart overflows before the next check finds it
-    with np.errstate(over="ignore", invalid="ignore"):
+    # and ASE's cell filter takes logarithms of 3 × 3 matrices, which threads only slow down
+    with np.errstate(over="ignore", invalid="ignore"), threadpool_limits(limits=1):
         converged = run.go(fmax=fmax, steps=steps, check_every=check_every)
     harvest = trial.harvest(steps=run.done, planned=run.done if converged else steps)
     return RelaxResult(run.healthy, run.labels, run.fmax, converged, harvest)
@@ -126,7 +129,7 @@ class _Run:
         good = self.trial.judge(self.moving, labels, self.done, when=when)
         if self.trial.stopped_by in ("completed", "grade"):
             self.healthy, self.labels = bare(self.moving), labels
-            self.fmax = float(np.linalg.norm(self.target.get_forces(), axis=1).max())
+            self.fmax = float(np.linalg.norm(labels.forces, axis=1).max())
             self.trial.note(
                 step=float(self.done),
                 grade=self.trial.grade,
