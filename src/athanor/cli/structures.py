@@ -58,6 +58,8 @@ def relax(
     With --training, the info key grade is the highest met on the way, and a relaxation ends at the
     structure whose grade exceeds --halt.
     """
+    from threadpoolctl import threadpool_limits
+
     from athanor.data.formats import write_structures
     from athanor.sample.relax import relax as relax_one
 
@@ -67,7 +69,8 @@ def relax(
     found = structures_of(structures, species=opened.species)
     query = None if training is None else query_of(opened, training, save=save, halt=halt)
     done: list[RelaxResult] = []
-    with progress("relaxing", total=len(found)) as advance:
+    # the filter's matrices are 3 by 3: threads of BLAS would only get in each other's way
+    with threadpool_limits(limits=1), progress("relaxing", total=len(found)) as advance:
         for atoms in found:
             done.append(
                 relax_one(

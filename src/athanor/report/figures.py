@@ -145,7 +145,9 @@ def errors_per_cycle(
 def parity(panels: Sequence[Panel], *, name: str) -> str:
     """Prediction against reference, a square per quantity, a colour per origin."""
     with matplotlib.rc_context(STYLE):
-        figure, all_axes = _figure(2.75 * len(panels), 2.75, columns=len(panels))
+        named = any(one.name for panel in panels for one in panel.series)
+        width = 2.75 * len(panels) + (1.4 if named else 0.0)
+        figure, all_axes = _figure(width, 2.75, columns=len(panels))
         for axes, panel in zip(all_axes, panels, strict=True):
             values = np.concatenate([[*s.reference, *s.predicted] for s in panel.series])
             low, high = float(values.min()), float(values.max())
