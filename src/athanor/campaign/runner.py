@@ -159,7 +159,6 @@ class _Driver:
                     self._fail(task, failure)
             if not done:
                 self._tell()
-        self.step = None
 
     def _hire(self) -> Pool[Task]:
         return ProcessPool(
@@ -238,6 +237,7 @@ class _Driver:
         valid = self.store.dataset(step.valid)
         if len(valid):
             export_frames(valid, self.folder / "validation.extxyz")
+        self.step = None
         self._record(
             CampaignFinished(
                 time.time(), step.stopped_by, step.cycle, step.potential, step.properties

@@ -22,7 +22,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def pack_structures(structures: Sequence[Atoms]) -> Arrays:
-    """Geometry as arrays: offsets (n+1,), numbers (N,), positions (N, 3), cells (n, 3, 3), pbc (n, 3)."""
+    """offsets (n+1,), numbers (N,), positions (N, 3), cells (n, 3, 3), pbc (n, 3)."""
     sizes = [len(atoms) for atoms in structures]
     n = len(structures)
     return {
