@@ -25,7 +25,7 @@ class Oracle(Protocol):
         ...
 
     def label(self, atoms: Atoms, *, workdir: Path) -> Labels:
-        """Label one structure; OracleError(reason, retry) when it cannot. `atoms` is not modified."""
+        """Label one structure, not modified; OracleError(reason, retry) when it cannot."""
         ...
 
     def calculator(self, *, workdir: Path) -> Calculator:

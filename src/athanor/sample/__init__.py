@@ -33,7 +33,8 @@ class Harvest:
     reasons : one per candidate, a phrase for people ("grade 12.3 > halt 10 at 0.35 ps, 812 K").
     steps, planned : steps done and steps the full schedule has.
     stopped_by : completed, or what halted the run.
-    trace : name -> (n_records,) arrays for plots: time_fs, temperature_K, target_K, grade, energy_eV.
+    trace : name -> (n_records,) arrays for plots: time_fs, temperature_K, target_K, grade,
+        energy_eV.
     """
 
     structures: tuple[Atoms, ...]
