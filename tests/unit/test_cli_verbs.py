@@ -66,7 +66,7 @@ def test_evaluate_writes_every_bit(folder: Path, capsys: pytest.CaptureFixture[s
         assert frame.labels.stress is not None
         # six numbers are kept of the nine
         np.testing.assert_allclose(frame.labels.stress, expected.stress, rtol=1e-14)
-    read = ase.io.read(folder / "out.extxyz")  # and ASE alone understands it
+    read = ase.io.read(folder / "out.extxyz", 0)  # and ASE alone understands it
     assert read.get_potential_energy() == found[0].labels.energy
 
 

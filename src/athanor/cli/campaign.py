@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from athanor.cli.files import JsonOption, parse_species, refuse_existing
-from athanor.cli.progress import duration
+from athanor.cli.progress import counted, duration
 from athanor.errors import LimitReached
 
 REPORT = "report.html"
@@ -25,6 +25,7 @@ def init(
         Path, typer.Argument(metavar="[DIR|FILE]", help="Where to write: campaign.toml in DIR.")
     ] = Path(),
     element: Annotated[str, typer.Option("--element", help="Elements: Al, or Al,Ni.")] = "Al",
+    *,
     potential: Annotated[str, typer.Option("--potential", help="Kind of potential.")] = "mtp",
     level: Annotated[int, typer.Option("--level", help="Level of a moment tensor potential.")] = 12,
     oracle: Annotated[str, typer.Option("--oracle", help="Name of an ASE calculator.")] = "emt",
@@ -81,8 +82,8 @@ def _ending(state: Any, folder: Path) -> str:
         "report": folder / REPORT,
     }
     head = (
-        f"{state.name}: {state.cycle} cycles, {state.labels_bought} labels, "
-        f"{duration(state.elapsed_s)}"
+        f"{state.name}: {counted(state.cycle, 'cycle')}, "
+        f"{counted(state.labels_bought, 'label')}, {duration(state.elapsed_s)}"
     )
     return "\n".join([head, *(f"  {name:<13} {path}" for name, path in places.items())])
 

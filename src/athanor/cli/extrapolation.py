@@ -68,6 +68,7 @@ def doptimality(*, save: float | None, halt: float | None, by: str | None) -> Qu
 def grade(
     potential: PotentialArgument,
     training: TrainingArgument,
+    *,
     structures: Annotated[Path, typer.Argument(metavar="STRUCTURES")],
     out: OutOption,
     save: SaveOption = None,
@@ -91,6 +92,7 @@ def grade(
 def select(
     potential: PotentialArgument,
     training: TrainingArgument,
+    *,
     pool: Annotated[Path, typer.Argument(metavar="POOL", help="Structures to choose from.")],
     out: OutOption,
     budget: Annotated[

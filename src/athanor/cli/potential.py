@@ -35,6 +35,7 @@ def fit(
         typer.Argument(metavar="RECIPE.toml", help="A [potential] section, or its keys alone."),
     ],
     training: Annotated[Path, typer.Argument(metavar="TRAINING", help="Labelled structures.")],
+    *,
     out: Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet.")],
     valid: Annotated[
         Path | None, typer.Option("--valid", help="Labelled structures that tell when to stop.")
@@ -84,6 +85,7 @@ def errors(
     labelled_file: Annotated[
         Path, typer.Argument(metavar="LABELLED", help="Structures with energies and forces.")
     ],
+    *,
     json_: JsonOption = False,
     species: SpeciesOption = None,
 ) -> None:
@@ -99,6 +101,7 @@ def errors(
 def evaluate(
     potential: PotentialArgument,
     structures: Annotated[Path, typer.Argument(metavar="STRUCTURES")],
+    *,
     out: OutOption,
     species: SpeciesOption = None,
 ) -> None:

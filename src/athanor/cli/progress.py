@@ -94,3 +94,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write 1 label, 2 labels."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

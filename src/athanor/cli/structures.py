@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 def relax(
     potential: PotentialArgument,
     structures: Annotated[Path, typer.Argument(metavar="STRUCTURES")],
+    *,
     out: OutOption,
     fmax: Annotated[float, typer.Option("--fmax", help="Largest force left, eV/Å.")] = 0.01,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Give up after this many.")] = 500,
@@ -60,7 +61,6 @@ def relax(
     """
     from threadpoolctl import threadpool_limits
 
-    from athanor.data.formats import write_structures
     from athanor.sample.relax import relax as relax_one
 
     _check_options(fmax=fmax, cell=cell, pressure=pressure, training=training, save=save, halt=halt)
@@ -68,30 +68,27 @@ def relax(
     opened = open_potential(potential, species=parse_species(species))
     found = structures_of(structures, species=opened.species)
     query = None if training is None else query_of(opened, training, save=save, halt=halt)
-    done: list[RelaxResult] = []
     # the filter's matrices are 3 by 3: threads of BLAS would only get in each other's way
+    done: list[RelaxResult] = []
     with threadpool_limits(limits=1), progress("relaxing", total=len(found)) as advance:
         for atoms in found:
-            done.append(
-                relax_one(
-                    atoms,
-                    opened.potential,
-                    query,
-                    fmax=fmax,
-                    steps=steps,
-                    cell=cell,
-                    pressure=pressure * GPa,
-                )
-            )
+            how = {"fmax": fmax, "steps": steps, "cell": cell, "pressure": pressure * GPa}
+            done.append(relax_one(atoms, opened.potential, query, **how))
             advance(1)
+    _write_relaxed(out, done, graded=query is not None)
+    converged = sum(one.converged for one in done)
+    print(f"{converged} of {len(done)} relaxed to {fmax} eV/Å, written to {out}")
+
+
+def _write_relaxed(out: Path, done: list[RelaxResult], *, graded: bool) -> None:
+    from athanor.data.formats import write_structures
+
     write_structures(
         out,
         [one.atoms for one in done],
         labels=[one.labels for one in done],
-        info=[_told(one, graded=query is not None) for one in done],
+        info=[_told(one, graded=graded) for one in done],
     )
-    converged = sum(one.converged for one in done)
-    print(f"{converged} of {len(done)} relaxed to {fmax} eV/Å, written to {out}")
 
 
 def _told(result: RelaxResult, *, graded: bool) -> dict[str, Any]:
@@ -129,6 +126,7 @@ def _check_options(
 def mindist(
     structures: Annotated[Path, typer.Argument(metavar="STRUCTURES")],
     json_: JsonOption = False,
+    *,
     species: SpeciesOption = None,
 ) -> None:
     """Show the shortest distances, by pair of species and by structure."""
@@ -144,11 +142,11 @@ def mindist(
             json.dumps({"unit": "Å", "pairs": dict(sorted(pairs.items())), "structures": nearest})
         )
         return
-    _show_distances(found, pairs, nearest)
+    _show_distances(found, pairs, nearest=nearest)
 
 
 def _show_distances(
-    found: Sequence[Atoms], pairs: dict[str, float], nearest: Sequence[float | None]
+    *, found: Sequence[Atoms], pairs: dict[str, float], nearest: Sequence[float | None]
 ) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -170,6 +168,7 @@ def _show_distances(
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="It must not exist yet.")],
+    *,
     species: SpeciesOption = None,
 ) -> None:
     """Convert structures between formats, or a potential between our folder and .mtp.

@@ -46,6 +46,7 @@ def athanor(
     debug: Annotated[
         bool, typer.Option("--debug", help="Print the traceback of an error.")
     ] = False,
+    *,
     version: Annotated[
         bool,
         typer.Option(

@@ -149,42 +149,34 @@ def parity(panels: Sequence[Panel], *, name: str) -> str:
         width = 2.75 * len(panels) + (1.4 if named else 0.0)
         figure, all_axes = _figure(width, 2.75, columns=len(panels))
         for axes, panel in zip(all_axes, panels, strict=True):
-            values = np.concatenate([[*s.reference, *s.predicted] for s in panel.series])
-            low, high = float(values.min()), float(values.max())
-            pad = 0.05 * max(high - low, 1e-6)
-            ends = (low - pad, high + pad)
-            axes.plot(ends, ends, color=FAINT, lw=1, zorder=1)
-            for one, colour in zip(panel.series, LATTICE_COLOURS * 9, strict=False):
-                axes.scatter(
-                    one.reference,
-                    one.predicted,
-                    s=7,
-                    color=colour,
-                    alpha=0.55,
-                    lw=0,
-                    rasterized=len(one.reference) > MANY_POINTS,
-                    zorder=2,
-                    label=one.name or None,
-                )
-            axes.text(
-                0.05,
-                0.95,
-                f"RMSE {_with_prefix(panel.rmse, panel.unit)}",
-                transform=axes.transAxes,
-                va="top",
-                fontsize=8.5,
-            )
-            axes.set(
-                title=panel.title,
-                xlabel=f"oracle, {panel.unit}",
-                ylabel=f"potential, {panel.unit}",
-                xlim=ends,
-                ylim=ends,
-                aspect="equal",
-            )
-            axes.locator_params(nbins=5)
+            _parity_panel(axes, panel)
         _legend_beside(all_axes[-1])
         return _svg(figure, f"parity {name}")
+
+
+def _parity_panel(axes: Axes, panel: Panel) -> None:
+    values = np.concatenate([[*s.reference, *s.predicted] for s in panel.series])
+    low, high = float(values.min()), float(values.max())
+    pad = 0.05 * max(high - low, 1e-6)
+    ends = (low - pad, high + pad)
+    axes.plot(ends, ends, color=FAINT, lw=1, zorder=1)
+    for one, colour in zip(panel.series, LATTICE_COLOURS * 9, strict=False):
+        axes.scatter(
+            one.reference,
+            one.predicted,
+            s=7,
+            color=colour,
+            alpha=0.55,
+            lw=0,
+            rasterized=len(one.reference) > MANY_POINTS,
+            zorder=2,
+            label=one.name or None,
+        )
+    rmse = f"RMSE {_with_prefix(panel.rmse, panel.unit)}"
+    axes.text(0.05, 0.95, rmse, transform=axes.transAxes, va="top", fontsize=8.5)
+    axes.set(title=panel.title, xlim=ends, ylim=ends, aspect="equal")
+    axes.set(xlabel=f"oracle, {panel.unit}", ylabel=f"potential, {panel.unit}")
+    axes.locator_params(nbins=5)
 
 
 def grade_histogram(

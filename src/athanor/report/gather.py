@@ -52,25 +52,8 @@ def content_of(folder: Path) -> Content:
         elements=_elements(cycles),
         elapsed=state.elapsed_s,
         cycles=tuple(_story(cycle, sample) for cycle in cycles),
-        choices=tuple(
-            Choice(
-                cycle=bought.cycle,
-                formula=bought.formula,
-                n_atoms=bought.n_atoms,
-                reason=bought.reason,
-                grade=bought.grade,
-                seconds=bought.seconds,
-            )
-            for bought in campaign.purchases
-        ),
-        failures=tuple(
-            Failure(
-                failure.cycle,
-                f"{WORK.get(failure.kind, failure.kind)}: {failure.title}",
-                failure.reason,
-            )
-            for failure in campaign.failures
-        ),
+        choices=_choices(campaign),
+        failures=_failures(campaign),
         properties=campaign.properties,
         grades=_grades(campaign, cycles),
         save=query.get("save"),
@@ -78,6 +61,31 @@ def content_of(folder: Path) -> Content:
         parities=_parities(campaign),
         config=campaign.source,
         version=athanor.__version__,
+    )
+
+
+def _choices(campaign: Campaign) -> tuple[Choice, ...]:
+    return tuple(
+        Choice(
+            cycle=bought.cycle,
+            formula=bought.formula,
+            n_atoms=bought.n_atoms,
+            reason=bought.reason,
+            grade=bought.grade,
+            seconds=bought.seconds,
+        )
+        for bought in campaign.purchases
+    )
+
+
+def _failures(campaign: Campaign) -> tuple[Failure, ...]:
+    return tuple(
+        Failure(
+            failure.cycle,
+            f"{WORK.get(failure.kind, failure.kind)}: {failure.title}",
+            failure.reason,
+        )
+        for failure in campaign.failures
     )
 
 
