@@ -300,7 +300,7 @@ void backward(const Block& b, Scratch& s, const Slots& slots, BlockTarget& targe
     const MtpProgram& p = *b.program;
     const int n_radial = p.spec.n_radial;
     const std::size_t size = slot_size(n_radial);
-    vec own[3] = {}, virial[9] = {}, along[N * 64], g[3][N];
+    vec own[3] = {}, virial[9] = {}, along[N * max_radial], g[3][N];
     for (std::size_t k = 0; k < slots.count; k += N) {
         const vec* v[N];
         for (int u = 0; u < N; ++u) v[u] = at(s.slot, (k + u) * size);

@@ -21,6 +21,7 @@ bool finite(const std::vector<double>& values) {
 
 void check(const MtpSpec& s) {
     require(s.n_species > 0 && s.n_radial > 0 && s.n_chebyshev > 0, "sizes must be positive");
+    require(s.n_radial <= max_radial, "at most 64 radial functions are possible");
     require(s.min_dist >= 0 && s.max_dist > s.min_dist, "0 <= min_dist < max_dist is needed");
     const std::size_t pairs = static_cast<std::size_t>(s.n_species) * s.n_species;
     require(s.radial.size() == pairs * s.n_radial * s.n_chebyshev, "radial: wrong size");
@@ -32,7 +33,7 @@ void check(const MtpSpec& s) {
             "core_numbers: wrong size");
     for (const auto& b : s.basic)
         require(b[0] >= 0 && b[0] < s.n_radial && b[1] >= 0 && b[2] >= 0 && b[3] >= 0 &&
-                    b[1] + b[2] + b[3] <= 32, "basic: a row is out of range");
+                    b[1] + b[2] + b[3] <= 64, "basic: a row is out of range");
     const auto n_basic = static_cast<std::int32_t>(s.basic.size());
     require(n_basic > 0 && n_basic <= s.n_moments, "n_moments must be at least the basic ones");
     for (const auto& t : s.times)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,7 @@ from ase import Atoms
 
 from athanor.potentials._mtp.mlip_file import read_mtp
 from athanor.potentials._mtp.model import MtpModel
-from athanor.potentials._mtp.reduce import reduce_tables
-from athanor.potentials._mtp.twin import features, predict, site_energies
+from athanor.potentials._mtp.twin import features, predict
 from athanor.structure import FloatArray, Labels
 
 SPECIES = ("Mo", "Ta")
@@ -82,15 +80,6 @@ def test_higher_levels_in_the_edge_cases(reference: Path, name: str) -> None:
     model = read_mtp(reference / "mtp" / "pots" / f"{name}.mtp", SPECIES[:n_species])
     for atoms, *expected in read_cfg(reference / "mtp" / "efs" / f"{name}__edge_{n_species}sp.cfg"):
         assert_published(predict(model, atoms), atoms, *expected)
-
-
-def test_reduced_tables_give_the_same_site_energies(reference: Path) -> None:
-    model = read_mtp(reference / "mtp" / "pots" / "rand_L10_2sp.mtp", SPECIES)
-    reduced = replace(model, tables=reduce_tables(model.tables))
-    for atoms, *_ in read_cfg(reference / "mtp" / "cfgs" / "edge_2sp.cfg"):
-        np.testing.assert_allclose(
-            site_energies(reduced, atoms), site_energies(model, atoms), rtol=1e-11
-        )
 
 
 def fitted(reference: Path, name: str) -> tuple[MtpModel, FloatArray]:

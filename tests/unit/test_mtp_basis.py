@@ -11,7 +11,6 @@ import pytest
 from athanor.errors import ConfigError
 from athanor.potentials._mtp.basis import basis
 from athanor.potentials._mtp.model import IndexTables
-from athanor.potentials._mtp.reduce import reduce_tables
 from athanor.structure import FloatArray
 
 # level: scalars, basic moments, products, radial functions of the published tables
@@ -117,12 +116,6 @@ def test_equal_arguments_give_equal_tables() -> None:
         assert (getattr(first, name) == getattr(second, name)).all()
 
 
-@pytest.mark.parametrize(("level", "max_factors"), [(12, 4), (16, 4), (16, 8), (18, 5)])
-def test_nothing_is_left_to_reduce(level: int, max_factors: int) -> None:
-    tables = basis(level, max_factors=max_factors)
-    assert len(reduce_tables(tables).times) == len(tables.times)
-
-
 @pytest.mark.parametrize(("level", "max_factors"), [(16, 4), (14, 7)])
 def test_scalars_do_not_change_when_the_environment_is_rotated(
     level: int, max_factors: int
@@ -174,57 +167,3 @@ def test_a_level_that_is_not_there_is_refused(level: int) -> None:
 def test_fewer_than_one_factor_is_refused(max_factors: int) -> None:
     with pytest.raises(ConfigError, match=f"max_factors is {max_factors}; give 1 or more"):
         basis(8, max_factors=max_factors)
-
-
-def _wasteful(tables: IndexTables, *, seed: int) -> IndexTables:
-    """The same scalars with doubled rows, doubled moments and products nothing uses."""
-    rng = np.random.default_rng(seed)
-    rows, copies, next_free = [], {}, len(tables.basic)
-    renamed = {k: k for k in range(len(tables.basic))}
-    for k in range(len(tables.basic), tables.n_moments):
-        mine = tables.times[tables.times[:, 3] == k].tolist()
-        renamed[k], copies[k] = next_free, next_free + 1
-        for target, scale in ((next_free, 1), (next_free + 1, int(rng.integers(1, 4)))):
-            rows += [(renamed[j], renamed[i], scale * m - 7, target) for i, j, m, _ in mine]
-            rows += [(renamed[i], renamed[j], 7, target) for i, j, _, _ in mine]
-        next_free += 2
-    mapping = np.array([renamed[int(k)] for k in tables.mapping], dtype=np.int32)
-    times = np.array(rows, dtype=np.int32)
-    return IndexTables(basic=tables.basic, times=times, mapping=mapping, n_moments=next_free)
-
-
-@pytest.mark.parametrize("level", [4, 10, 14])
-def test_reduction_removes_what_is_not_needed(level: int) -> None:
-    tables = basis(level)
-    wasteful = _wasteful(tables, seed=level)
-    reduced = reduce_tables(wasteful)
-    assert len(wasteful.times) == 4 * len(tables.times)
-    assert len(reduced.times) == len(tables.times)
-    assert reduced.n_moments == tables.n_moments
-    basic = random_basic(tables, 20, seed=level)
-    np.testing.assert_allclose(
-        scalars(reduced, basic), scalars(wasteful, basic), rtol=1e-8, atol=1e-8
-    )
-
-
-def test_reduction_keeps_scalars_that_are_proportional_or_never_written() -> None:
-    tables = IndexTables(
-        basic=np.array([[0, 0, 0, 0], [1, 0, 0, 0]], dtype=np.int32),
-        times=np.array([[0, 1, 2, 2], [0, 1, 6, 3], [2, 2, 1, 4]], dtype=np.int32),
-        mapping=np.array([0, 2, 3, 4, 5], dtype=np.int32),
-        n_moments=6,
-    )
-    reduced = reduce_tables(tables)
-    basic = np.array([[1.5], [2.0]])
-    assert scalars(reduced, basic).tolist() == [[1.5, 6.0, 18.0, 36.0, 0.0]]
-
-
-@pytest.mark.parametrize("row", [[0, 0, 1, 1], [0, 0, 2**31 - 1, 2]])
-def test_reduction_leaves_alone_what_it_cannot_express(row: list[int]) -> None:
-    tables = IndexTables(
-        basic=np.array([[0, 0, 0, 0], [1, 0, 0, 0]], dtype=np.int32),
-        times=np.array([row, row], dtype=np.int32),
-        mapping=np.array([row[3]], dtype=np.int32),
-        n_moments=3,
-    )
-    assert reduce_tables(tables) is tables

@@ -27,6 +27,8 @@ struct MtpSpec {
     std::vector<int> core_numbers;
 };
 
+constexpr int max_radial = 64; // radial functions; the published levels need up to 6
+
 struct Product {
     std::int32_t i, j;
     double multiplier;

@@ -118,7 +118,12 @@ class MomentTensorPotential:
     @classmethod
     def from_mlip(cls, path: Path, species: Sequence[str]) -> Self:
         """Read a `.mtp` file of the MLIP package; evaluates to the published code's numbers."""
-        return cls(read_mtp(path, species), core=False)
+        model = read_mtp(path, species)
+        try:
+            return cls(model, core=False)
+        except ValueError as error:
+            # limits of the kernel that are none of the format
+            raise FormatError(path, None, f"this kernel cannot evaluate it: {error}") from None
 
     def to_mlip(self, path: Path) -> None:
         """Write a `.mtp` file for the MLIP package and its LAMMPS interface (without the core)."""

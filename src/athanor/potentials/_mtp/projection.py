@@ -43,7 +43,9 @@ def project(factor: FloatArray, *, n_linear: int, ridge: float) -> Projection:
     unit. Raises FitError when the factor is not finite.
     """
     if not np.isfinite(factor).all():
-        raise FitError("the design rows are not finite; look for absurd distances in the training set")
+        raise FitError(
+            "the design rows are not finite; look for absurd distances in the training set"
+        )
     width = factor.shape[1]
     norms = np.linalg.norm(factor[:, :n_linear], axis=0)
     # a column that is zero (a species without neighbours of its kind) still gets a pivot
