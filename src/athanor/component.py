@@ -1,4 +1,4 @@
-"""Components: what a campaign file names by `kind`, found by scanning packages, checked by pydantic."""
+"""Components: what a file names by `kind`, found by scanning packages, checked by pydantic."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Component(BaseModel):
 
     @classmethod
     def parse(cls, table: Mapping[str, Any], *, where: str) -> Self:
-        """Build from a section of a file; ConfigError in one sentence, naming the nearest right key."""
+        """Build from a section of a file; ConfigError names the nearest right key."""
         try:
             return cls.model_validate(dict(table))
         except ValidationError as error:
@@ -65,9 +65,7 @@ def _is_kind(thing: object, base: type[Component]) -> bool:
     return isinstance(thing, type) and issubclass(thing, base) and kind_of(thing) is not None
 
 
-def choose(
-    package: str, base: type[T], table: Mapping[str, Any], *, where: str
-) -> T:
+def choose(package: str, base: type[T], table: Mapping[str, Any], *, where: str) -> T:
     """Build the component that `table["kind"]` names; ConfigError lists the kinds there are."""
     kinds = discover(package, base)
     kind = table.get("kind")
@@ -94,7 +92,8 @@ def _sentence(cls: type[BaseModel], error: ValidationError, where: str) -> str:
     key = ".".join(path) or "section"
     if first["type"] == "extra_forbidden":
         names = _fields_at(cls, path[:-1])
-        text = f"{where}: unknown key {key!r}{nearest(path[-1], names)}; allowed are {', '.join(names)}"
+        hint = nearest(path[-1], names)
+        text = f"{where}: unknown key {key!r}{hint}; allowed are {', '.join(names)}"
     elif first["type"] == "missing":
         text = f"{where}: the key {key!r} is missing"
     elif first["type"] == "value_error":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class AthanorError(Exception):
-    """Base of every error athanor raises on purpose; `exit_code` is what the command line returns."""
+    """Base of what athanor raises on purpose; `exit_code` is what the command line returns."""
 
     exit_code = 1
 

@@ -33,7 +33,9 @@ def load(path: str | Path, species: Sequence[str] | None = None) -> Potential:
     if path.suffix != ".mtp":
         raise FormatError(path, None, "a potential is a folder saved by athanor or a .mtp file")
     if species is None:
-        raise ConfigError(f"{path}: .mtp files have only species indices; name them, e.g. species Al,Ni")
+        raise ConfigError(
+            f"{path}: .mtp files have only indices; name the species in their order, e.g. Al,Ni"
+        )
     from athanor.potentials.mtp import MomentTensorPotential
 
     return MomentTensorPotential.from_mlip(path, species)

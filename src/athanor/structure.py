@@ -50,14 +50,12 @@ class Frame:
 
 
 def bare(atoms: Atoms) -> Atoms:
-    """Return a copy of the geometry alone: numbers, positions, cell, pbc (no info, no calculator)."""
-    return Atoms(
-        numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc
-    )
+    """Return a copy of the geometry alone: numbers, positions, cell, pbc."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
 def structure_id(atoms: Atoms) -> str:
-    """Return the hexadecimal identity of a geometry: equal bits give equal ids, nothing else does."""
+    """Return the identity of a geometry, hexadecimal: equal bits give equal ids."""
     digest = hashlib.sha256()
     digest.update(np.ascontiguousarray(atoms.numbers, dtype="<i8").tobytes())
     for array in (atoms.positions, atoms.cell.array):
@@ -96,7 +94,7 @@ def check_structure(atoms: Atoms, *, where: str = "structure") -> None:
 
 
 def _check_extent(atoms: Atoms, where: str) -> None:
-    """Refuse what would exhaust memory or crash a neighbour list: crushed cells, far-flung atoms."""
+    """Refuse what exhausts memory or crashes a neighbour list: crushed cells, far atoms."""
     vectors = atoms.cell.array[atoms.pbc]
     if len(vectors):
         volume = float(np.sqrt(np.linalg.det(vectors @ vectors.T)))
@@ -116,7 +114,7 @@ def _check_extent(atoms: Atoms, where: str) -> None:
 
 
 def _flat(vectors: FloatArray) -> bool:
-    """Whether the rows span less than 1e-6 of the volume that orthogonal rows of their length would."""
+    """Whether the rows are within 1e-6 of linear dependence."""
     lengths = np.linalg.norm(vectors, axis=1)
     if lengths.min() < 1e-6:
         return True
@@ -127,16 +125,22 @@ def _flat(vectors: FloatArray) -> bool:
 def check_labels(labels: Labels, n_atoms: int, *, where: str = "labels") -> None:
     """Raise LabelError unless the labels are finite and shaped for `n_atoms` atoms."""
     if not np.isfinite(labels.energy):
-        raise LabelError(f"{where}: the energy is {labels.energy}; only finite labels are trained on")
+        raise LabelError(
+            f"{where}: the energy is {labels.energy}; only finite labels are trained on"
+        )
     if labels.forces.shape != (n_atoms, 3):
         raise LabelError(
             f"{where}: forces have shape {labels.forces.shape}, expected ({n_atoms}, 3)"
         )
     if not np.isfinite(labels.forces).all():
-        raise LabelError(f"{where}: a force component is not finite; only finite labels are trained on")
+        raise LabelError(
+            f"{where}: a force component is not finite; only finite labels are trained on"
+        )
     if labels.stress is None:
         return
     if labels.stress.shape != (3, 3):
         raise LabelError(f"{where}: stress has shape {labels.stress.shape}, expected (3, 3)")
     if not np.isfinite(labels.stress).all():
-        raise LabelError(f"{where}: a stress component is not finite; only finite labels are trained on")
+        raise LabelError(
+            f"{where}: a stress component is not finite; only finite labels are trained on"
+        )

@@ -57,7 +57,7 @@ class QueryConfig(Component):
     """The recipe of a query; it is the [query] section of a campaign file."""
 
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What the potential must provide (see PotentialConfig.provides); checked before anything runs."""
+    """What the potential must provide (PotentialConfig.provides); checked before anything runs."""
 
     @abstractmethod
     def fit(self, potential: Potential, train: Dataset) -> Query: ...
