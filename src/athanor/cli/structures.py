@@ -146,7 +146,7 @@ def mindist(
 
 
 def _show_distances(
-    *, found: Sequence[Atoms], pairs: dict[str, float], nearest: Sequence[float | None]
+    found: Sequence[Atoms], pairs: dict[str, float], *, nearest: Sequence[float | None]
 ) -> None:
     from rich.console import Console
     from rich.table import Table
