@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -288,12 +289,14 @@ def _svg(figure: Figure, name: str) -> str:
     text = buffer.getvalue()
     # the XML prologue has no place inside a page, and its DOCTYPE is a link
     text = text[text.index("<svg") :]
-    # letters keep one size over the page: as wide as it was drawn, or as the page is
-    width = f'style="max-width: {PIXELS_PER_INCH * figure.get_figwidth():.0f}px"'
     head, body = text.split(">", 1)
-    return (
-        re.sub(r'(width|height)="[^"]*"', "", head).replace("<svg", f"<svg {width}", 1) + ">" + body
-    )
+    # letters keep one size over the page: a figure is as wide as it was drawn, or as the page is
+    width = f'style="max-width: {PIXELS_PER_INCH * figure.get_figwidth():.0f}px"'
+    head = re.sub(r'(width|height)="[^"]*"', "", head).replace("<svg", f"<svg {width}", 1)
+    # every figure brings the same names for its letters: on one page they must differ
+    prefix = f"f{zlib.crc32(name.encode()):08x}-"
+    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", body)
+    return f"{head}>{body}"
 
 
 def _spread(count: int) -> FloatArray:

@@ -46,8 +46,13 @@ def number(value: float | int | None) -> str:
         return f"{value:,}".replace(",", "\u202f")
     if not np.isfinite(value):
         return "∞" if value > 0 else "not finite"
-    plain = 1e-3 <= abs(value) < 1e5
-    return (f"{value:#.4g}".rstrip(".") if plain else f"{value:.3e}").replace("-", "−")
+    if 1e4 <= abs(value) < 1e6:
+        text = f"{value:.0f}"
+    elif 1e-3 <= abs(value) < 1e4:
+        text = f"{value:#.4g}".rstrip(".")
+    else:
+        text = f"{value:.3e}"
+    return text.replace("-", "−")
 
 
 def quantity(value: float | None, unit: str) -> str:
