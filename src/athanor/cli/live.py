@@ -15,6 +15,7 @@ Show = Callable[[Progress], None]
 
 PHASES = {
     "start": "drawing starting structures",
+    "selfcheck": "checking the oracle's units and signs",
     "sample": "sampling",
     "select": "selecting",
     "label": "labelling",

@@ -73,7 +73,7 @@ def starter(
         edges=f"[{3.0 * edge:.1f}, {4.2 * edge:.1f}]",
         density=f"[{0.75 * density:.2f}, {1.25 * density:.2f}]",
         crystal=f"{density:.2f}",
-        closest=f"{0.63 * distance:.2f}",
+        closest=f"{0.7 * distance:.2f}",
         halt_distance=f"{0.52 * distance:.2f}",
         oracle=oracle,
         settings="{ asap_cutoff = true }" if oracle == "emt" else "{}",
@@ -86,8 +86,8 @@ def _potential(kind: str, *, level: int, distance: float) -> str:
         return (
             f'kind = "mtp"             # moment tensor potential (Novikov et al. 2021)\n'
             f"level = {level}               # 2, 4, ..., 28: accuracy against speed\n"
-            f"min_dist = {0.6 * distance:.2f}          # Å, a repulsive core takes over below\n"
-            f"max_dist = {1.75 * distance:.2f}          # Å, the cutoff"
+            f"min_dist = {0.63 * distance:.2f}          # Å, a repulsive core takes over below\n"
+            f"max_dist = {2.0 * distance:.2f}          # Å, the cutoff"
         )
     if kind == "lj":
         cutoff = f"cutoff = {2.0 * distance:.2f}            # Å"
