@@ -46,7 +46,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/molybdenum.json"))
     arguments = parser.parse_args()
     out: Path = arguments.out
-    record = json.loads(out.read_text()) if out.exists() else {"recipe": CONFIG.model_dump(mode="json"), "rows": []}
+    record = (
+        json.loads(out.read_text())
+        if out.exists()
+        else {"recipe": CONFIG.model_dump(mode="json"), "rows": []}
+    )
     for seed in range(arguments.seeds):
         if any(row["seed"] == seed for row in record["rows"]):
             continue
@@ -69,7 +73,10 @@ def summary(rows: list[dict[str, dict[str, dict[str, float]]]]) -> dict[str, lis
                 continue
             for key in ("rmse", "rmse_percent"):
                 numbers = [row[part][quantity][key] for row in rows]
-                found[f"{part} {quantity} {key}"] = [float(np.mean(numbers)), float(np.std(numbers))]
+                found[f"{part} {quantity} {key}"] = [
+                    float(np.mean(numbers)),
+                    float(np.std(numbers)),
+                ]
     return found
 
 

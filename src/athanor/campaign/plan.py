@@ -117,6 +117,13 @@ def draw_task(config: CampaignConfig) -> Task:
     return Task("draw", payload, seed=seed, title=f"{count} starting structures")
 
 
+def selfcheck_task(state: State, first: dict[str, Any]) -> Task:
+    """Compare the oracle's forces and stress with differences of its energy, on one structure."""
+    hints = {"artefact": first["artefact"], "index": first["index"]}
+    payload = {"level": state.level}
+    return Task("selfcheck", payload, (first["structure"],), title="the oracle", hints=hints)
+
+
 def label_task(state: State, cycle: int, chosen: dict[str, Any]) -> Task:
     """Label one structure; nothing but the structure and the level of theory is in the identity."""
     return Task(
@@ -205,6 +212,12 @@ def _first(config: CampaignConfig, state: State) -> Step | Generation:
         {"structure": name, "artefact": draw.id, "index": index, "reason": f"start {index + 1}"}
         for index, name in enumerate(state.summary(draw.id)["structures"])
     ]
+    if config.oracle.selfcheck:
+        check = selfcheck_task(state, chosen[0])
+        if pending := state.pending([check]):
+            return Work(0, "selfcheck", pending, 1)
+        if check.id in state.failed_tasks:
+            return _all_failed(state, [check], "the oracle cannot be trusted")
     if config.stop.max_labels is not None:
         chosen = chosen[: config.stop.max_labels]
     tasks = _distinct([label_task(state, 0, one) for one in chosen])

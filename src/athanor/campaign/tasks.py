@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["draw", "label", "fit", "sample", "select", "test", "validate"]
+Kind = Literal["draw", "selfcheck", "label", "fit", "sample", "select", "test", "validate"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from athanor.data.durable import FULL, write_file
 from athanor.data.packing import npz_bytes, pack_frames, read_npz, unpack_frames
 from athanor.data.store import Store
 from athanor.errors import AthanorError, FolderError, OracleError
+from athanor.oracle.selfcheck import selfcheck
 from athanor.potentials import Potential
 from athanor.query import Query
 from athanor.structure import (
@@ -75,6 +76,7 @@ class Workshop:
     def _makers(self) -> dict[str, Callable[[Task, Path, Path], dict[str, Any]]]:
         return {
             "draw": self._draw,
+            "selfcheck": self._selfcheck,
             "label": self._label,
             "fit": self._fit,
             "sample": self._sample,
@@ -88,6 +90,12 @@ class Workshop:
         drawn = self.config.start.structures(task.payload["count"], rng)
         write_drawn(part, drawn)
         return {"structures": [structure_id(atoms) for atoms in drawn]}
+
+    def _selfcheck(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
+        folder = self.artefacts.path(task.hints["artefact"])
+        atoms = bare(read_structures(folder)[task.hints["index"]])
+        selfcheck(self.config.oracle.build(), atoms, workdir=work, seed=task.stream)
+        return {"formula": atoms.get_chemical_formula()}
 
     def _label(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         folder = self.artefacts.path(task.hints["artefact"])
@@ -203,14 +211,15 @@ class Workshop:
 
     def _validate(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         (fit,) = task.inputs
-        ours, reference = work / "potential", work / "oracle"
+        reference = work / "oracle"
         reference.mkdir()
-        ours.mkdir()
+        # what only the reference decides is kept there for the next potential, and after a kill
+        same = Task("validate", task.payload, (), seed=task.seed)
         result = self.config.validate[task.hints["number"]].measure(
             calculator(self._potential(fit)),
             self.config.oracle.build().calculator(workdir=reference),
-            seed=task.stream,
-            workdir=ours,
+            seed=same.stream,
+            workdir=self.folder / "references" / same.id,
         )
         data = json.dumps(asdict(result), default=_plain).encode()
         write_file(part / PROPERTY, data)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from pydantic import Field
 
 from athanor.component import Component, discover
 from athanor.structure import Labels
@@ -35,6 +36,10 @@ class Oracle(Protocol):
 
 class OracleConfig(Component):
     """The recipe of an oracle; it is the [oracle] section of a campaign file."""
+
+    selfcheck: bool = Field(
+        default=False, description="check units and signs by differences first (9 labels)"
+    )
 
     @abstractmethod
     def build(self) -> Oracle:

@@ -105,9 +105,6 @@ class AseOracleConfig(OracleConfig):
     kind: Literal["ase"] = "ase"
     calculator: str = Field(default="emt", description="name in ase.calculators")
     settings: dict[str, Any] = Field(default={}, description="keyword arguments of the calculator")
-    selfcheck: bool = Field(
-        default=False, description="check units and signs by differences first (9 labels)"
-    )
 
     @field_validator("settings")
     @classmethod

@@ -55,9 +55,6 @@ class PotentialOracleConfig(OracleConfig):
     species: tuple[str, ...] | None = Field(
         default=None, description="symbols in the order of a .mtp file's indices"
     )
-    selfcheck: bool = Field(
-        default=False, description="check units and signs by differences first (9 labels)"
-    )
 
     def build(self) -> PotentialOracle:
         """Load it; FormatError or ConfigError where that cannot be."""

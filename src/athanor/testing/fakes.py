@@ -168,7 +168,8 @@ class FakeOracle:
 
     @property
     def level(self) -> str:
-        return f"fake/{self.teacher!r}"
+        # a set has no order of its own, and another one in every process
+        return f"fake/{sorted(self.teacher.elements)}/{self.teacher.cutoff}"
 
     def label(self, atoms: Atoms, *, workdir: Path) -> Labels:
         """Label one structure; OracleError (retry=False) for the refused fraction."""

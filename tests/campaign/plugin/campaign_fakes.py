@@ -146,6 +146,8 @@ class TrickyOracle(FakeOracle):
             raise OracleError("the licence server slept", retry=True)
         if self.trick == "nan":
             return Labels(float("nan"), labels.forces, labels.stress)
+        if self.trick == "hartree":
+            return Labels(labels.energy, labels.forces / 27.211386, labels.stress)
         if self.trick == "bug":
             raise ZeroDivisionError("oracle code has a bug")
         return labels
@@ -182,5 +184,6 @@ class DimerProperty(PropertyConfig):
             atoms.calc = calculator
             energies.append(atoms.get_potential_energy())
         quantity = Quantity("energy", energies[0], "eV", energies[1], passed=True)
+        workdir.mkdir(parents=True, exist_ok=True)
         curve = {"distance": np.array([self.distance])}
         return PropertyResult("dimer", "Dimer", (quantity,), curve, ("one point only",))
