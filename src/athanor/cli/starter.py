@@ -169,7 +169,7 @@ calculator = "{oracle}"
 settings = {settings}   # its keyword arguments
 
 [cycle]
-initial = 24             # structures labelled before the first potential
+initial = 10             # structures labelled before the first potential
 trajectories = 8         # in each cycle
 labels = 12              # bought in each cycle, at most
 valid_fraction = 0.1     # share of the labels kept apart to validate the fit
