@@ -58,6 +58,8 @@ STYLE: Any = {
     "svg.fonttype": "path",
 }
 PIXELS_PER_INCH = 108
+TRIFLE = 0.01
+"""Share of the whole work below which a kind of work is not shown by itself."""
 MANY_POINTS = 1500
 """Scatters with more points are drawn as pixels, or the page would weigh megabytes."""
 
@@ -248,19 +250,25 @@ def _near(lines: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
 
 
 def time_spent(cycles: Sequence[Mapping[str, float]]) -> str:
-    """Seconds of work per cycle by what they were spent on, stacked."""
+    """Seconds of work per cycle, from cycle 0, by what they were spent on; trifles as one."""
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = _figure(7.2, 2.5)
         names = list(dict.fromkeys(name for cycle in cycles for name in cycle))
-        x = np.arange(1, len(cycles) + 1)
+        total = {name: sum(cycle.get(name, 0.0) for cycle in cycles) for name in names}
+        least = TRIFLE * sum(total.values())
+        groups = [[name] for name in names if total[name] > least]
+        groups.append([name for name in names if total[name] <= least])
+        x = np.arange(len(cycles))
         bottom = np.zeros(len(cycles))
-        for name, colour in zip(names, LATTICE_COLOURS * 9, strict=False):
-            heights = np.array([cycle.get(name, 0.0) for cycle in cycles])
-            axes.bar(x, heights, 0.62, bottom=bottom, color=colour, label=name)
+        for group, colour in zip(groups, (*LATTICE_COLOURS, FAINT) * 9, strict=False):
+            heights = np.array([sum(cycle.get(name, 0.0) for name in group) for cycle in cycles])
+            if group:
+                label = group[0] if len(group) == 1 else "all else"
+                axes.bar(x, heights, 0.62, bottom=bottom, color=colour, label=label)
             bottom += heights
-        axes.set(xlabel="cycle", ylabel="seconds of work", xlim=(0.5, len(cycles) + 0.5))
+        axes.set(xlabel="cycle", ylabel="seconds of work", xlim=(-0.5, len(cycles) - 0.5))
+        axes.set_xticks(np.arange(0, len(cycles), max(1, -(-len(cycles) // 15))))
         axes.grid(False, axis="x")
-        _whole_numbers(axes, len(cycles))
         _legend_beside(axes)
         return _svg(figure, "time")
 

@@ -82,7 +82,11 @@ def _tiles(content: Content) -> list[tuple[str, str, str]]:
     last = content.cycles[-1] if content.cycles else None
     tiles = [(f"{sum(judged)}/{len(judged)}", "targets met", "")] if judged else []
     tiles += [
-        (number(content.labels), "labels bought", f"{len(content.failures)} failed"),
+        (
+            number(content.labels),
+            "labels bought",
+            f"{sum(c.failed for c in content.cycles)} failed",
+        ),
         (number(sum(1 for c in content.cycles if c.runs)), "cycles", ""),
     ]
     if last is not None and last.runs:
