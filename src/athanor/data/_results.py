@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,17 @@ def labels_of(atoms: Atoms, *, where: str) -> Labels | None:
     """Return the labels that ASE read, None where energy or forces are missing.
 
     Calculator results come first, then info and arrays under their plain names and with the
-    prefixes REF_ and DFT_. A virial (eV) stands for a stress of -virial / V.
+    prefixes REF_ and DFT_. Where one prefix has both energy and forces, it comes before the others:
+    two levels of theory in one file are not mixed. A virial (eV) stands for a stress of
+    -virial / V.
 
     Raises LabelError when a label is not numeric, not finite or not shaped for the structure.
     """
     places: list[dict[str, Any]] = [atoms.info, atoms.arrays]
     if atoms.calc is not None:
         places.insert(0, atoms.calc.results)
-    energy, forces = _find(places, ENERGY), _find(places, FORCES)
+    prefixes = sorted(PREFIXES, key=lambda prefix: not _has_both(places, prefix))
+    energy, forces = _find(places, ENERGY, prefixes), _find(places, FORCES, prefixes)
     if energy is None or forces is None:
         return None
     energies = _numbers(energy, "energy", where)
@@ -37,14 +41,20 @@ def labels_of(atoms: Atoms, *, where: str) -> Labels | None:
     labels = Labels(
         energy=float(energies.ravel()[0]),
         forces=_numbers(forces, "forces", where),
-        stress=_stress(atoms, places, where),
+        stress=_stress(atoms, places, prefixes, where=where),
     )
     check_labels(labels, len(atoms), where=where)
     return labels
 
 
-def _find(places: list[dict[str, Any]], names: tuple[str, ...]) -> object | None:
-    found = (place.get(prefix + name) for prefix in PREFIXES for name in names for place in places)
+def _has_both(places: list[dict[str, Any]], prefix: str) -> bool:
+    return all(_find(places, names, [prefix]) is not None for names in (ENERGY, FORCES))
+
+
+def _find(
+    places: list[dict[str, Any]], names: tuple[str, ...], prefixes: Sequence[str]
+) -> object | None:
+    found = (place.get(prefix + name) for prefix in prefixes for name in names for place in places)
     return next((value for value in found if value is not None), None)
 
 
@@ -57,10 +67,12 @@ def _numbers(value: object, name: str, where: str) -> FloatArray:
         raise LabelError(f"{where}: the {name} cannot be read, expected numbers") from None
 
 
-def _stress(atoms: Atoms, places: list[dict[str, Any]], where: str) -> FloatArray | None:
+def _stress(
+    atoms: Atoms, places: list[dict[str, Any]], prefixes: Sequence[str], *, where: str
+) -> FloatArray | None:
     if not atoms.pbc.all():
         return None
-    stress, virial = _find(places, STRESS), _find(places, VIRIAL)
+    stress, virial = _find(places, STRESS, prefixes), _find(places, VIRIAL, prefixes)
     if stress is not None:
         return _tensor(_numbers(stress, "stress", where), "stress", where)
     if virial is None:
