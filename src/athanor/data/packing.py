@@ -86,7 +86,11 @@ def unpack_frames(arrays: Mapping[str, NDArray[Any]]) -> list[Frame]:
 def npz_bytes(arrays: Arrays) -> bytes:
     """The arrays as the bytes of an npz file: equal arrays give equal bytes (no time stamps)."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    # as np.savez writes it, which only in recent versions can be told not to pickle
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
     return buffer.getvalue()
 
 
