@@ -6,7 +6,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -44,6 +44,8 @@ def discover(package: str, base: type[T]) -> dict[str, type[T]]:
 
     Private modules (leading underscore) are not scanned. Third parties register the entry point
     group named as the package, e.g. `athanor.potentials`.
+
+    Raises ConfigError for an entry point that cannot be loaded, and for a kind that is there twice.
     """
     root = importlib.import_module(package)
     modules = [
@@ -54,11 +56,27 @@ def discover(package: str, base: type[T]) -> dict[str, type[T]]:
     found = [
         thing for module in modules for thing in vars(module).values() if _is_kind(thing, base)
     ]
-    for point in entry_points(group=package):
-        thing = point.load()
-        if _is_kind(thing, base):
-            found.append(thing)
-    return dict(sorted((str(kind_of(cls)), cls) for cls in set(found)))
+    found += [thing for thing in map(_loaded, entry_points(group=package)) if _is_kind(thing, base)]
+    kinds: dict[str, type[T]] = {}
+    for cls in found:
+        kind = str(kind_of(cls))
+        if kinds.setdefault(kind, cls) is not cls:
+            raise ConfigError(
+                f"{package}: {cls.__module__} and {kinds[kind].__module__} both have a kind "
+                f"{kind!r}; uninstall one of them"
+            )
+    return dict(sorted(kinds.items()))
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:
+        # a plug-in is anybody's code, and its import may fail in any way
+        raise ConfigError(
+            f"the plug-in {point.value} ({point.group}) cannot be loaded "
+            f"({type(error).__name__}: {error}); mend or uninstall it"
+        ) from error
 
 
 def _is_kind(thing: object, base: type[Component]) -> bool:

@@ -142,6 +142,22 @@ def test_kinds_are_found_among_entry_points(
     assert list(discover("family_of_tests", family)) == ["blue", "hidden", "red"]
 
 
+def test_a_plug_in_that_cannot_be_loaded_is_named(
+    family: type[Component], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = EntryPoint("broken", "family_of_tests.absent:Thing", "family_of_tests")
+    monkeypatch.setattr(component, "entry_points", lambda group: [point])
+    with pytest.raises(ConfigError, match=r"plug-in family_of_tests\.absent:Thing .*uninstall it"):
+        discover("family_of_tests", family)
+
+
+def test_two_kinds_of_one_name_are_refused(family: type[Component], tmp_path: Path) -> None:
+    text = MODULE.format(name="Other", kind="red")
+    (tmp_path / "family_of_tests" / "zinc.py").write_text(text)
+    with pytest.raises(ConfigError, match=r"zinc and family_of_tests\.red both have a kind 'red'"):
+        discover("family_of_tests", family)
+
+
 def test_a_kind_is_chosen_by_name(family: type[Component]) -> None:
     chosen = choose("family_of_tests", family, {"kind": "red", "size": 7}, where="[paint]")
     assert type(chosen).__name__ == "Red"

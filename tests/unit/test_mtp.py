@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError, FitError, FormatError
 from athanor.potentials import load_folder
 from athanor.potentials._mtp.fit import _normalised
+from athanor.potentials._mtp.mlip_file import write_mtp
 from athanor.potentials._mtp.program import program_of
 from athanor.potentials._mtp.projection import project
 from athanor.potentials.mtp import MomentTensorPotential, MtpConfig
@@ -182,6 +184,8 @@ def test_species_must_hold_what_the_data_hold(tmp_path: Path) -> None:
         ("weighting", "molecule", "molecules"),
         ("radial_basis_sise", 8, "did you mean 'radial_basis_size'"),
         ("ridge", 0.0, "ridge"),
+        ("species", ["Al", "Qq"], "species 'Qq' is not a chemical symbol"),
+        ("species", ["Al", "Al"], "names an element twice"),
     ],
 )
 def test_bad_recipes_say_why(key: str, value: object, said: str) -> None:
@@ -220,6 +224,28 @@ def test_damaged_folder_is_named(header: str, tmp_path: Path) -> None:
     (broken / "potential.mtp").write_text("MTP\n")
     with pytest.raises(FormatError, match=r"potential\.(json|mtp)"):
         load_folder(broken)
+
+
+def test_what_the_kernel_cannot_evaluate_is_named(tmp_path: Path) -> None:
+    """The format allows any number of radial functions, the kernel 64."""
+    example = MtpConfig.example(seed=1)
+    assert isinstance(example, MomentTensorPotential)
+    model = example.model
+    basic = model.tables.basic.copy()
+    basic[0, 0] = 64
+    many = replace(
+        model,
+        tables=replace(model.tables, basic=basic),
+        radial=np.random.default_rng(0).normal(size=(2, 2, 65, 6)),
+    )
+    example.save(tmp_path / "p")
+    path = tmp_path / "p" / "potential.mtp"
+    path.unlink()
+    write_mtp(path, many)
+    for where, species in ((path, ["Al", "Ni"]), (path.parent, None)):
+        with pytest.raises(FormatError, match=r"cannot evaluate it: at most 64 radial") as caught:
+            athanor.load(where, species=species)
+        assert caught.value.path == path
 
 
 def test_core_is_the_repulsion_it_says(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from athanor import _core
 from athanor.data.dataset import Dataset
+from athanor.data.species import check_species
 from athanor.errors import ConfigError, FitError, FormatError, StructureError
 from athanor.potentials import HEADER, Potential, PotentialConfig, check_elements
 from athanor.potentials._folder import new_folder
@@ -118,9 +119,13 @@ class MomentTensorPotential:
     @classmethod
     def from_mlip(cls, path: Path, species: Sequence[str]) -> Self:
         """Read a `.mtp` file of the MLIP package; evaluates to the published code's numbers."""
+        return cls._read(path, species, core=False)
+
+    @classmethod
+    def _read(cls, path: Path, species: Sequence[str], *, core: bool) -> Self:
         model = read_mtp(path, species)
         try:
-            return cls(model, core=False)
+            return cls(model, core=core)
         except ValueError as error:
             # limits of the kernel that are none of the format
             raise FormatError(path, None, f"this kernel cannot evaluate it: {error}") from None
@@ -160,6 +165,14 @@ class MtpConfig(PotentialConfig):
     tolerance: float = Field(default=1e-3, gt=0)
     patience: int = Field(default=4, ge=1)
     core: bool = True
+
+    @field_validator("species")
+    @classmethod
+    def _check_species(cls, species: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        try:
+            return None if species is None else check_species(species, where="the list")
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _check_distances(self) -> Self:
@@ -247,8 +260,8 @@ class MtpConfig(PotentialConfig):
             raise FormatError(
                 path, None, f"expected version {_VERSION}, a species list and core true or false"
             )
-        return MomentTensorPotential(
-            read_mtp(folder / _MODEL_FILE, [str(s) for s in species]), core=core
+        return MomentTensorPotential._read(
+            folder / _MODEL_FILE, [str(symbol) for symbol in species], core=core
         )
 
     @classmethod
