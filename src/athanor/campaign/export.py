@@ -7,7 +7,6 @@ from pathlib import Path
 
 from athanor.data.dataset import Dataset
 from athanor.data.durable import sync_folder, sync_tree, writing
-from athanor.data.formats import write_structures
 
 
 def export_potential(saved: Path, folder: Path) -> None:
@@ -28,6 +27,9 @@ def export_potential(saved: Path, folder: Path) -> None:
 
 def export_frames(dataset: Dataset, path: Path) -> None:
     """Write labelled frames with their origin and level, under a temporary name first."""
+    # ASE's readers take as long to import as all the rest, and no worker process needs them
+    from athanor.data.formats import write_structures
+
     part = path.with_name(f".part-{path.name}")
     with writing(path):
         part.unlink(missing_ok=True)
