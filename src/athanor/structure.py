@@ -22,6 +22,10 @@ FARTHEST = 2000.0
 """Largest extent of a structure with an open direction, Å: vesin divides by zero far beyond it."""
 
 
+LARGEST_LABEL = 1e12
+"""Largest energy (eV), force or stress component to train on; squares of more overflow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Labels:
     """Energy, forces and stress of one structure at one level of theory.
@@ -144,3 +148,19 @@ def check_labels(labels: Labels, n_atoms: int, *, where: str = "labels") -> None
         raise LabelError(
             f"{where}: a stress component is not finite; only finite labels are trained on"
         )
+
+
+def check_trainable(labels: Labels, n_atoms: int, *, where: str = "labels") -> None:
+    """Raise LabelError unless `check_labels` passes and no label is larger than any real one."""
+    check_labels(labels, n_atoms, where=where)
+    for name, values in (
+        ("the energy", np.array(labels.energy)),
+        ("a force component", labels.forces),
+        ("a stress component", np.zeros(1) if labels.stress is None else labels.stress),
+    ):
+        largest = float(np.abs(values).max(initial=0.0))
+        if largest > LARGEST_LABEL:
+            raise LabelError(
+                f"{where}: {name} is {largest:.1e} in size, at most {LARGEST_LABEL:.0e} is trained "
+                "on; mend it (units are eV, eV/Å and eV/Å³) or leave the structure out"
+            )

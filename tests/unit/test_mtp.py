@@ -16,7 +16,7 @@ from ase.calculators.emt import EMT
 
 import athanor
 from athanor.data.dataset import Dataset
-from athanor.errors import ConfigError, FitError, FormatError
+from athanor.errors import ConfigError, FitError, FormatError, StructureError
 from athanor.potentials import load_folder
 from athanor.potentials._mtp.fit import _normalised
 from athanor.potentials._mtp.mlip_file import write_mtp
@@ -272,3 +272,18 @@ def test_core_is_the_repulsion_it_says(tmp_path: Path) -> None:
     t = r / reach
     wanted = 14.399645 * 13 * 28 / r * screen * (1 - t) ** 2 * (1 + 2 * t)
     assert energy == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("min_dist", [None, 1.9])
+def test_coincident_atoms_in_a_training_set_are_named(
+    min_dist: float | None, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(31)
+    frames = [emt_frame(rng) for _ in range(3)]
+    atoms = frames[1].atoms.copy()
+    one, other = rng.choice(len(atoms), 2, replace=False)
+    atoms.positions[one] = atoms.positions[other] + rng.integers(-1, 2, 3) @ atoms.cell.array
+    frames[1] = Frame(atoms, frames[1].labels, origin="train.extxyz#1")
+    data = Dataset.of(frames)
+    with pytest.raises(StructureError, match=r"train\.extxyz#1: atoms .* coincide .* leave it out"):
+        fit(MtpConfig(level=4, min_dist=min_dist, steps=1), data, tmp_path)

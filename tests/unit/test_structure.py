@@ -8,7 +8,14 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from athanor.errors import LabelError, StructureError
-from athanor.structure import Labels, bare, check_labels, check_structure, structure_id
+from athanor.structure import (
+    Labels,
+    bare,
+    check_labels,
+    check_structure,
+    check_trainable,
+    structure_id,
+)
 from athanor.testing import structures
 
 
@@ -176,3 +183,12 @@ def test_bad_labels_are_refused_with_their_place(change: dict[str, object], word
     with pytest.raises(LabelError, match=words) as caught:
         check_labels(Labels(**{**right(4), **change}), 4, where="train, frame 0")
     assert str(caught.value).startswith("train, frame 0: ")
+
+
+def test_no_label_is_too_large_to_be_squared(rng: np.random.Generator) -> None:
+    for key, good in right(4).items():
+        for factor in (1.0, -1.0):
+            wrong = {**right(4), key: good + factor * 10 ** rng.uniform(12.1, 300)}
+            with pytest.raises(LabelError, match=r"train: .* in size, at most 1e\+12"):
+                check_trainable(Labels(**wrong), 4, where="train")
+    check_trainable(Labels(**{**right(4), "stress": None, "energy": -9e11}), 4)

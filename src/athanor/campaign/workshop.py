@@ -38,8 +38,8 @@ from athanor.structure import (
     Frame,
     Labels,
     bare,
-    check_labels,
     check_structure,
+    check_trainable,
     structure_id,
 )
 
@@ -120,7 +120,7 @@ class Workshop:
             try:
                 check_structure(atoms)
                 labels = oracle.label(atoms.copy(), workdir=scratch)
-                check_labels(labels, len(atoms), where="the oracle's labels")
+                check_trainable(labels, len(atoms), where="the oracle's labels")
                 return labels
             except OracleError as error:
                 if attempt == ATTEMPTS or not error.retry:

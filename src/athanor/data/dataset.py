@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
-from athanor.structure import Frame, Labels, check_labels, check_structure
+from athanor.structure import Frame, Labels, check_structure, check_trainable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Dataset:
         for number, frame in enumerate(kept):
             name = f"{where}, frame {number}"
             check_structure(frame.atoms, where=name)
-            check_labels(frame.labels, len(frame.atoms), where=name)
+            check_trainable(frame.labels, len(frame.atoms), where=name)
         return cls(kept)
 
     def __len__(self) -> int:

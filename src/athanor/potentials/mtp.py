@@ -15,14 +15,14 @@ from pydantic import Field, field_validator, model_validator
 from athanor import _core
 from athanor.data.dataset import Dataset
 from athanor.data.species import check_species
-from athanor.errors import ConfigError, FitError, FormatError, StructureError
+from athanor.errors import ConfigError, FitError, FormatError
 from athanor.potentials import HEADER, Potential, PotentialConfig, check_elements
 from athanor.potentials._folder import new_folder
 from athanor.potentials._mtp.basis import basis
 from athanor.potentials._mtp.fit import FitSettings, fit_model
 from athanor.potentials._mtp.mlip_file import read_mtp, write_mtp
 from athanor.potentials._mtp.model import MtpModel
-from athanor.potentials._mtp.program import program_of
+from athanor.potentials._mtp.program import checked, program_of
 from athanor.potentials._mtp.rows import LossWeights, Weighting
 from athanor.structure import FloatArray, Labels, check_structure
 
@@ -81,7 +81,7 @@ class MomentTensorPotential:
     ) -> tuple[float, FloatArray, FloatArray, float, FloatArray, FloatArray]:
         types = self._types(atoms)
         check_structure(atoms)
-        try:
+        with checked(atoms.get_chemical_formula()):
             return self._program.evaluate(
                 np.ascontiguousarray(atoms.positions),
                 types,
@@ -90,8 +90,6 @@ class MomentTensorPotential:
                 forces=forces,
                 features=features,
             )
-        except _core.StructureFault as fault:
-            raise StructureError(f"{atoms.get_chemical_formula()}: {fault}") from None
 
     def _types(self, atoms: Atoms) -> NDArray[np.int32]:
         if len(self._index) == 1 and len(atoms):
@@ -295,13 +293,15 @@ def _alike(warm: MtpModel, blank: MtpModel) -> bool:
 def _shortest(train: Dataset, max_dist: float) -> float:
     """The shortest distance in the training set, rounded down to 0.1 Å; there the core begins."""
     shortest = 0.5 * max_dist
-    for atoms in train.structures:
-        _, _, vectors = _core.all_pairs(
-            np.ascontiguousarray(atoms.positions),
-            np.ascontiguousarray(atoms.cell.array),
-            np.ascontiguousarray(atoms.pbc),
-            shortest,
-        )
+    for frame in train:
+        atoms = frame.atoms
+        with checked(frame.origin or atoms.get_chemical_formula()):
+            _, _, vectors = _core.all_pairs(
+                np.ascontiguousarray(atoms.positions),
+                np.ascontiguousarray(atoms.cell.array),
+                np.ascontiguousarray(atoms.pbc),
+                shortest,
+            )
         if len(vectors):
             shortest = min(shortest, float(np.sqrt((vectors**2).sum(axis=1).min())))
     return max(0.1, float(np.floor(shortest * 10) / 10))

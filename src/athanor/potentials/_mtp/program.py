@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 from ase.data import atomic_numbers
 
 from athanor import _core
+from athanor.errors import StructureError
 from athanor.potentials._mtp.model import MtpModel
+
+
+@contextlib.contextmanager
+def checked(where: str) -> Iterator[None]:
+    """Turn what the kernel says of a structure into a StructureError that names it."""
+    try:
+        yield
+    except _core.StructureFault as fault:
+        raise StructureError(f"{where}: {fault}; mend this structure or leave it out") from None
 
 
 def program_of(model: MtpModel, *, core: bool) -> _core.Mtp:

@@ -17,6 +17,7 @@ from scipy.linalg import qr
 
 from athanor import _core
 from athanor.data.dataset import Dataset
+from athanor.potentials._mtp.program import checked
 from athanor.structure import FloatArray, Frame
 
 Weighting = Literal["molecules", "structures", "vibrations"]
@@ -112,10 +113,15 @@ def _block(
     types = [np.array([index[s] for s in f.atoms.symbols], dtype=np.int32) for f in frames]
     scales = np.array([weights.of(frame) for frame in frames])
     lengths = [len(frame.atoms) for frame in frames]
-    alone = [
-        _weighted_prediction(offset, f.atoms.positions, t, f.atoms.cell.array, f.atoms.pbc, w)
-        for f, t, w in zip(frames, types, scales, strict=True)
-    ]
+    alone = []
+    for frame, kinds, scale in zip(frames, types, scales, strict=True):
+        atoms = frame.atoms
+        with checked(frame.origin or atoms.get_chemical_formula()):
+            alone.append(
+                _weighted_prediction(
+                    offset, atoms.positions, kinds, atoms.cell.array, atoms.pbc, scale
+                )
+            )
     return Block(
         positions=np.concatenate([frame.atoms.positions for frame in frames]),
         types=np.concatenate(types),
