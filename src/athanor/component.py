@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -125,9 +125,17 @@ def _sentence(cls: type[BaseModel], error: ValidationError, where: str) -> str:
 def _fields_at(cls: type[BaseModel], path: list[str]) -> list[str]:
     """Names of the fields of the (possibly nested) model at `path`."""
     for part in path:
-        field = cls.model_fields.get(part)
-        inner = getattr(field, "annotation", None)
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        if part.isdecimal():  # an index into the list that was named before
+            continue
+        inner = _model_in(getattr(cls.model_fields.get(part), "annotation", None))
+        if inner is None:
             break
         cls = inner
     return list(cls.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation is, or holds: `tuple[Run, ...]` holds Run."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)

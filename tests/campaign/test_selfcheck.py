@@ -26,7 +26,7 @@ def test_a_sound_oracle_is_checked_once(make: Make, tmp_path: Path) -> None:
 
 def test_wrong_units_end_it_before_anything_is_bought(make: Make, tmp_path: Path) -> None:
     config = make(oracle={"selfcheck": True, "trick": "hartree"})
-    with pytest.raises(AthanorError, match="cannot be trusted.*hartree"):
+    with pytest.raises(AthanorError, match=r"cannot be trusted.*hartree"):
         run(config, tmp_path / "folder")
     assert Campaign(tmp_path / "folder").state.labels_bought == 0
 

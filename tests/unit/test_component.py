@@ -186,3 +186,14 @@ def test_a_wrong_choice_gives_one_sentence(
     with pytest.raises(ConfigError) as caught:
         choose("family_of_tests", family, table, where="[paint]")
     assert str(caught.value) == sentence
+
+
+def test_an_unknown_key_inside_a_list_names_the_keys_there() -> None:
+    class Run(Component):
+        temperature: float = 1.0
+
+    class Outer(Component):
+        runs: tuple[Run, ...] = ()
+
+    with pytest.raises(ConfigError, match=r"'runs\.0\.temperatur' \(did you mean 'temperature'"):
+        Outer.parse({"runs": [{"temperatur": 2.0}]}, where="here")

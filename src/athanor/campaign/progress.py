@@ -17,7 +17,7 @@ class Progress:
 
     Attributes
     ----------
-    cycle, phase : where it is; phases are start, selfcheck, label, fit, sample, select, validate, done.
+    cycle, phase : where it is; start, selfcheck, label, fit, sample, select, validate, done.
     detail : what is being worked on, for people ("trajectory 3").
     done, planned : tasks of this phase.
     survival : (cycle, shares): share of the schedule that each finished trajectory of the latest
