@@ -179,6 +179,18 @@ def test_folder_of_something_else(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("section", "kind"), [("start", "file"), ("sample", "pool")], ids=["start", "sample"]
+)
+def test_a_file_that_is_not_there_is_told_before_a_label_is_paid(
+    make: Make, tmp_path: Path, section: str, kind: str
+) -> None:
+    missing = tmp_path / "missing.xyz"
+    with pytest.raises(ConfigError, match=rf"\[{section}\] there is no file {missing}"):
+        run(make(**{section: {"kind": kind, "path": str(missing)}}), tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+@pytest.mark.parametrize(
     ("trick", "says"),
     [
         ("nan", "the oracle's labels: the energy is nan"),

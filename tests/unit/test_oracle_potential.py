@@ -64,9 +64,12 @@ def test_what_the_teacher_cannot_label(saved: Path) -> None:
         assert not caught.value.retry
 
 
-def test_a_path_that_is_no_potential(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(FormatError):
-        PotentialOracleConfig(path=tmp_path / "nothing").build()
+def test_a_path_that_is_no_potential(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FormatError, match=str(tmp_path / "nothing")):
+        PotentialOracleConfig(path="nothing").build()
     with pytest.raises(ConfigError, match="leave species out"):
         PotentialOracleConfig(path=saved, species=("Ar",)).build()
     with pytest.raises(ConfigError, match="the key 'path' is missing"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,14 +90,38 @@ def test_a_structure_that_cannot_be_graded_is_named(file: Path, lengths: np.ndar
         ran(file, ByVolume(save=0, refuse=lengths[83] ** 3 / 4))
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"nothing\.xyz"):
-        ran(tmp_path / "nothing.xyz", ByVolume(save=0))
+def test_a_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for from the current directory, and the message says where that was."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("some") / "nothing.xyz"
+    says = f"there is no file {tmp_path / path}; relative paths count from the current directory"
+    asked = (
+        lambda: ran(path, ByVolume(save=0)),
+        PoolSampler(path=path).check,
+        lambda: FileStart(path=path).structures(1, np.random.default_rng(0)),
+        FileStart(path=path).check,
+    )
+    for ask in asked:
+        with pytest.raises(ConfigError, match=re.escape(says)):
+            ask()
+
+
+def test_a_file_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "pool.xyz").write_text("hello\n")
+    with pytest.raises(FormatError, match=r"pool\.xyz, line 1: found 'hello'"):
+        ran(tmp_path / "pool.xyz", ByVolume(save=0))
+
+
+def test_a_relative_path(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    PoolSampler(path=Path(file.name)).check()
+    assert ran(Path(file.name), ByVolume(save=0)).steps == 100
 
 
 def test_an_empty_pool_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import athanor.data.formats
 
+    (tmp_path / "empty.xyz").touch()
     monkeypatch.setattr(athanor.data.formats, "read_structures", lambda path, species=None: [])
     with pytest.raises(ConfigError, match="the pool is empty"):
         ran(tmp_path / "empty.xyz", ByVolume(save=0))

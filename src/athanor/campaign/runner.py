@@ -55,7 +55,8 @@ def run(
 
     Raises
     ------
-    ConfigError : the oracle cannot be built, or the file does not fit the folder.
+    ConfigError : the oracle cannot be built, a file that is named is not there, or the campaign
+        file does not fit the folder.
     FolderError : the folder is in use, holds something else, or cannot be written.
     FormatError : the journal or an artefact is damaged.
     AthanorError : nothing can be done any more (every label failed, a fit failed), in one sentence.
@@ -63,6 +64,8 @@ def run(
     folder = Path(folder).absolute()
     level = config.oracle.build().level
     _refuse_foreign(folder)
+    if not (folder / JOURNAL).exists():
+        _check_files(config)
     with only_writer(folder), Journal(folder / JOURNAL) as journal:
         return _Driver(config, folder, journal, progress).run(level)
 
@@ -253,6 +256,15 @@ class _Driver:
     def _tell(self) -> None:
         if self.progress is not None:
             self.progress(progress_of(self.config, self.state, self.step, now=time.time()))
+
+
+def _check_files(config: CampaignConfig) -> None:
+    """Ask before the first label what would else show only after many were paid."""
+    for section, recipe in (("start", config.start), ("sample", config.sample)):
+        try:
+            recipe.check()
+        except ConfigError as error:
+            raise ConfigError(f"[{section}] {error}") from None
 
 
 def share(frame: Frame) -> float:

@@ -51,14 +51,14 @@ class PotentialOracleConfig(OracleConfig):
     """A saved potential teaches: a folder of athanor's or a `.mtp` file with its species."""
 
     kind: Literal["potential"] = "potential"
-    path: Path
+    path: Path = Field(description="from the current directory, if relative")
     species: tuple[str, ...] | None = Field(
         default=None, description="symbols in the order of a .mtp file's indices"
     )
 
     def build(self) -> PotentialOracle:
         """Load it; FormatError or ConfigError where that cannot be."""
-        potential = load(self.path, species=self.species)
+        potential = load(self.path.absolute(), species=self.species)
         return PotentialOracle(potential, f"potential:{_fingerprint(self.path, self.species)}")
 
 

@@ -49,6 +49,9 @@ class Harvest:
 class StartConfig(Component):
     """The recipe of starting structures; it is the [start] section of a campaign file."""
 
+    def check(self) -> None:
+        """Raise ConfigError where something it names is not there; asked before a label is paid."""
+
     @abstractmethod
     def structures(self, count: int, rng: np.random.Generator) -> list[Atoms]:
         """Draw `count` structures, geometry only."""
@@ -56,6 +59,9 @@ class StartConfig(Component):
 
 class SamplerConfig(Component):
     """The recipe of a sampler; it is the [sample] section of a campaign file."""
+
+    def check(self) -> None:
+        """Raise ConfigError where something it names is not there; asked before a label is paid."""
 
     @abstractmethod
     def run(

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from athanor.errors import ConfigError
 from athanor.sample import StartConfig
+from athanor.sample._file import check_file, read_file
 from athanor.structure import bare, check_structure
 
 
@@ -18,17 +19,18 @@ class FileStart(StartConfig):
     """Draws structures of a file at random, each once before any is drawn again."""
 
     kind: Literal["file"] = "file"
-    path: Path
+    path: Path = Field(description="from the current directory, if relative")
     species: tuple[str, ...] | None = Field(
         default=None, description="symbols in the order of a .cfg file's indices"
     )
 
+    def check(self) -> None:
+        """Raise ConfigError unless the file is there."""
+        check_file(self.path)
+
     def structures(self, count: int, rng: np.random.Generator) -> list[Atoms]:
         """Draw `count` structures; FormatError, StructureError, ConfigError for an empty file."""
-        # ASE's readers take long to import, and a campaign without a file needs none of them
-        from athanor.data.formats import read_structures
-
-        found = read_structures(self.path, species=self.species)
+        found = read_file(self.path, self.species)
         if not found:
             raise ConfigError(f"{self.path}: it has no structures; give a file with starts")
         for index, atoms in enumerate(found):

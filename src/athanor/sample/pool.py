@@ -13,6 +13,7 @@ from athanor.errors import ConfigError, StructureError, UnknownElementError
 from athanor.potentials import Potential
 from athanor.query import Grade, Query
 from athanor.sample import Harvest, SamplerConfig
+from athanor.sample._file import check_file, read_file
 from athanor.structure import bare, check_structure
 
 BATCH = 64
@@ -26,24 +27,25 @@ class PoolSampler(SamplerConfig):
     """
 
     kind: Literal["pool"] = "pool"
-    path: Path
+    path: Path = Field(description="from the current directory, if relative")
     species: tuple[str, ...] | None = Field(
         default=None, description="symbols in the order of a .cfg file's indices"
     )
     stride: int = Field(default=1, ge=1, description="take every n-th structure of the file")
+
+    def check(self) -> None:
+        """Raise ConfigError unless the file is there."""
+        check_file(self.path)
 
     def run(
         self, start: Atoms, potential: Potential, query: Query, *, seed: int, workdir: Path
     ) -> Harvest:
         """Grade the pool.
 
-        Raises FormatError (not a file of structures), ConfigError (no structures in it), and
+        Raises FormatError (not a file of structures), ConfigError (no file, or nothing in it), and
         StructureError or UnknownElementError naming the structure that cannot be graded.
         """
-        # ASE's readers take long to import, and a campaign without a pool needs none of them
-        from athanor.data.formats import read_structures
-
-        pool = read_structures(self.path, species=self.species)[:: self.stride]
+        pool = read_file(self.path, self.species)[:: self.stride]
         if not pool:
             raise ConfigError(f"{self.path}: the pool is empty; give a file with structures")
         grades = self._grades(pool, query)
