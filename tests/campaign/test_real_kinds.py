@@ -56,3 +56,6 @@ def test_a_campaign_file_as_users_write_it(tmp_path: Path) -> None:
     a, b = (potential.predict(training.structures) for potential in (ours, exported))
     assert [one.energy for one in a] == [one.energy for one in b]
     assert campaign.status().as_dict()["stopped_by"] == "max_cycles"
+    path.write_text(TEXT + f"max_labels = {state.labels_bought}\n", encoding="utf-8")
+    assert run(CampaignConfig.read(path), folder).stopped_by == "max_labels"
+    assert Campaign(folder).status().progress.max_labels == state.labels_bought

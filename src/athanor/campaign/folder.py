@@ -30,6 +30,9 @@ from athanor.query import Grade
 from athanor.structure import FloatArray, Frame
 from athanor.validate import PropertyResult, Quantity
 
+SOURCE = "campaign.toml"
+"""The campaign file of the latest run, kept in its folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
@@ -147,13 +150,16 @@ class Campaign:
 
     @property
     def config(self) -> CampaignConfig:
-        """The campaign file it was started with; [stop] and [[validate]] may be newer."""
+        """The campaign file of the latest run; of the first one when it was made in Python."""
+        path = self.folder / SOURCE
+        if path.exists():
+            return CampaignConfig.read(path)
         return CampaignConfig.of(self.state.config, where=str(self.folder))
 
     @property
     def source(self) -> str:
         """The text of the campaign file of the latest run, '' when it was made in Python."""
-        path = self.folder / "campaign.toml"
+        path = self.folder / SOURCE
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     @property

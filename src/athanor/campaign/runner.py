@@ -22,6 +22,7 @@ from athanor.campaign.events import (
     TaskFinished,
 )
 from athanor.campaign.export import export_frames, export_potential
+from athanor.campaign.folder import SOURCE
 from athanor.campaign.journal import NAME as JOURNAL
 from athanor.campaign.journal import Journal
 from athanor.campaign.lock import NAME as LOCK
@@ -119,7 +120,7 @@ class _Driver:
                 f"{self.folder}: this folder's campaign was started differently: {changed}; "
                 "put it back, or give another folder"
             )
-        copy = self.folder / "campaign.toml"
+        copy = self.folder / SOURCE
         text = self.config.source.encode()
         if text and not (copy.exists() and copy.read_bytes() == text):
             write_file(copy, text)

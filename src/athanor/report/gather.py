@@ -47,7 +47,7 @@ def content_of(folder: Path) -> Content:
         name=campaign.name,
         folder=str(folder.absolute()),
         state=_word(state),
-        sentence=_sentence(state),
+        sentence=_sentence(campaign),
         potential=str(potential) if potential.is_dir() else None,
         elements=_elements(cycles),
         elapsed=state.elapsed_s,
@@ -95,16 +95,16 @@ def _word(state: State) -> Word:
     return "converged" if state.stopped_by == "untriggered" else "limit"
 
 
-def _sentence(state: State) -> str:
+def _sentence(campaign: Campaign) -> str:
     """How the campaign stands."""
-    stop = state.config.get("stop", {})
+    state = campaign.state
     if state.stopped_by is None:
         return (
             f"This campaign has not ended: what follows is how it stood in cycle {state.cycle}. "
             "Run the same line again to carry on."
         )
     if state.stopped_by == "untriggered":
-        count = stop.get("untriggered_cycles", 1)
+        count = campaign.config.stop.untriggered_cycles or 1
         span = "In the last cycle" if count == 1 else f"In the last {count} cycles"
         return (
             f"{span} every trajectory ran its full schedule: at these conditions the potential no "
