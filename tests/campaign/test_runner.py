@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +163,34 @@ def test_label_budget(make: Make, tmp_path: Path) -> None:
     assert len(calls(tmp_path / "log")) == 4
     campaign = Campaign(tmp_path / "folder")
     assert len(campaign.training()) + len(campaign.validation()) == 4
+
+
+@pytest.mark.parametrize("budget", [2, 4])
+def test_a_raised_label_budget_loses_no_label(make: Make, tmp_path: Path, budget: int) -> None:
+    """The cycle that the first budget cut short gets its other labels, and all are trained on."""
+    first, second = (make(log=tmp_path / "log", stop={"max_labels": n}) for n in (budget, 6))
+    assert run(first, tmp_path / "folder").labels_bought == budget
+    state = run(second, tmp_path / "folder")
+    straight = run(second, tmp_path / "straight")
+    assert state.ended is not None
+    assert straight.ended is not None
+    assert state.ended.potential == straight.ended.potential
+    campaign = Campaign(tmp_path / "folder")
+    assert len(campaign.training()) + len(campaign.validation()) == state.labels_bought == 6
+
+
+def test_a_finished_campaign_that_goes_on_has_not_ended(make: Make, tmp_path: Path) -> None:
+    run(make(stop={"max_cycles": 0}), tmp_path)
+    assert Campaign(tmp_path).status().progress.stopped_by == "max_cycles"
+    seen: list[str | None] = []
+
+    def look(progress: Progress) -> None:
+        if progress.phase == "sample":
+            seen.append(Campaign(tmp_path).status().progress.stopped_by)
+
+    run(make(stop={"max_cycles": 1}), tmp_path, progress=look)
+    assert set(seen) == {None}
+    assert Campaign(tmp_path).state.stopped_by == "max_cycles"
 
 
 def test_folder_in_use(make: Make, tmp_path: Path) -> None:
@@ -334,3 +363,26 @@ def test_damaged_artefact(make: Make, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(FormatError, match="does not match its name"):
         run(make(stop={"max_cycles": 1}), tmp_path)
+
+
+def test_what_was_taken_away_after_the_end_is_handed_over_again(make: Make, tmp_path: Path) -> None:
+    run(make(), tmp_path)
+    journal, data = (tmp_path / NAME).read_bytes(), (tmp_path / "training.extxyz").read_bytes()
+    saved = sorted(path.name for path in (tmp_path / "potential").iterdir())
+    (tmp_path / "training.extxyz").unlink()
+    shutil.rmtree(tmp_path / "potential")
+    run(make(), tmp_path)
+    assert (tmp_path / "training.extxyz").read_bytes() == data
+    assert sorted(path.name for path in (tmp_path / "potential").iterdir()) == saved
+    assert (tmp_path / NAME).read_bytes() == journal
+
+
+def test_a_damaged_potential_is_never_handed_over(make: Make, tmp_path: Path) -> None:
+    ended = run(make(), tmp_path).ended
+    assert ended is not None
+    shutil.rmtree(tmp_path / "artefacts" / ended.potential / "potential")
+    (tmp_path / "training.extxyz").unlink()
+    handed = {path: path.read_bytes() for path in (tmp_path / "potential").iterdir()}
+    with pytest.raises(FormatError, match=ended.potential):
+        run(make(), tmp_path)
+    assert {path: path.read_bytes() for path in (tmp_path / "potential").iterdir()} == handed

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from athanor.campaign.config import CampaignConfig
-from athanor.campaign.events import CampaignFinished
+from athanor.campaign.events import CampaignFinished, SnapshotMade
 from athanor.campaign.state import State
 from athanor.campaign.tasks import Task
 
@@ -226,9 +226,9 @@ def _first(config: CampaignConfig, state: State) -> Step | Generation:
     good = [task for task in tasks if task.id in state.finished_tasks]
     if not good:
         return _all_failed(state, tasks, "every label of the first structures failed")
-    if 0 not in state.snapshots:
-        return Freeze(0, tuple((task.id, f"cycle 0: {task.title}") for task in good), None)
-    made = state.snapshots[0]
+    made = _snapshot(state, 0, good)
+    if made is None:
+        return _freeze(0, good, None)
     fit = fit_task(config, 0, made.train, made.valid, "")
     if pending := state.pending([fit]):
         return Work(0, "fit", pending, 1)
@@ -271,10 +271,9 @@ def _learn(
         if now.barren + 1 >= BARREN:
             return _all_failed(state, tasks, f"every label failed in {BARREN} cycles in a row")
         return dataclasses.replace(now, barren=now.barren + 1)
-    if now.cycle not in state.snapshots:
-        labels = tuple((task.id, f"cycle {now.cycle}: {task.title}") for task in good)
-        return Freeze(now.cycle, labels, now.frozen)
-    made = state.snapshots[now.cycle]
+    made = _snapshot(state, now.cycle, good)
+    if made is None:
+        return _freeze(now.cycle, good, now.frozen)
     check = check_task(now.cycle, now.fit, [task.id for task in good])
     fit = fit_task(config, now.cycle, made.train, made.valid, now.fit)
     if pending := state.pending([check, fit]):
@@ -288,6 +287,19 @@ def _learn(
         bought=now.bought + len(good),
         barren=0,
     )
+
+
+def _snapshot(state: State, cycle: int, good: list[Task]) -> SnapshotMade | None:
+    """The snapshot of a cycle, if it holds just these labels.
+
+    A label budget that was raised since may have bought the cycle more of them.
+    """
+    made = state.snapshots.get(cycle)
+    return made if made is not None and made.added == tuple(task.id for task in good) else None
+
+
+def _freeze(cycle: int, good: list[Task], before: int | None) -> Freeze:
+    return Freeze(cycle, tuple((task.id, f"cycle {cycle}: {task.title}") for task in good), before)
 
 
 def _end(config: CampaignConfig, state: State, now: Generation, stop: str) -> Step:

@@ -30,7 +30,7 @@ class State:
     finished_tasks : task id -> its record.
     failed_tasks : task id -> its failure.
     snapshots : cycle -> the store's snapshot made of its labels.
-    ended : how the campaign ended, None while it has not.
+    ended : how the campaign ended, None while it has not or goes on.
     elapsed_s : seconds spent, over all runs, without the pauses between them.
     """
 
@@ -80,7 +80,8 @@ def apply(state: State, event: Event) -> State:
                 state, name=event.name, seed=event.seed, level=event.level, config=event.config
             )
         case RunOpened():
-            return state
+            # only a run that has something left to do is opened
+            return dataclasses.replace(state, ended=None)
         case TaskFinished():
             tasks = {**state.finished_tasks, event.task: event}
             return dataclasses.replace(state, finished_tasks=tasks)
