@@ -133,6 +133,27 @@ def test_a_potential_without_a_minimum_is_said_and_fails() -> None:
     json.dumps(asdict(result), allow_nan=False)
 
 
+class Sinking(Calculator):
+    """Argon, but all lattices other than fcc gain energy with volume for ever."""
+
+    implemented_properties = ("energy",)
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
+        super().calculate(atoms, list(properties), list(system_changes))
+        energy = argon().get_potential_energy(self.atoms)
+        close_packed = np.allclose(self.atoms.cell.angles(), 60)
+        volume = float(self.atoms.get_volume())
+        self.results = {"energy": energy - (0 if close_packed else 0.01 * volume)}
+
+
+def test_a_lattice_that_sinks_below_without_a_minimum_fails() -> None:
+    result = measured(Sinking(), argon())
+    margin = named(result)["fcc below every other lattice by"]
+    assert margin.passed is False
+    assert margin.value < 0 < margin.reference
+    assert "no energy minimum for bcc" in result.notes[0]
+
+
 def test_curves_are_plain_numbers_on_the_same_volumes() -> None:
     result = measured(argon(), argon(epsilon=0.011), points=7, volume_range=0.1)
     json.dumps(result.curves, allow_nan=False)
