@@ -29,7 +29,7 @@ from athanor.potentials._mtp.basis import basis
 from athanor.potentials._mtp.model import MtpModel
 from athanor.potentials.mtp import MomentTensorPotential
 
-LEVELS = (8, 12, 16, 20)
+LEVELS = (8, 12, 16, 20, 24, 28)
 CUTOFF = {"Mo": 5.2, "Al": 5.0}
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
@@ -48,7 +49,10 @@ class MomentTensorPotential:
         self.core = core
         self._program = program_of(model, core=core)
         self._elements = frozenset(model.species)
-        self._index = {symbol: number for number, symbol in enumerate(model.species)}
+        self._table = np.full(len(atomic_numbers) + 1, -1, dtype=np.int32)
+        self._table[[atomic_numbers[symbol] for symbol in model.species]] = range(
+            len(model.species)
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restored, (self.model, self.core)
@@ -81,7 +85,7 @@ class MomentTensorPotential:
     ) -> tuple[float, FloatArray, FloatArray, float, FloatArray, FloatArray]:
         types = self._types(atoms)
         check_structure(atoms)
-        with checked(atoms.get_chemical_formula()):
+        with checked(atoms):
             return self._program.evaluate(
                 np.ascontiguousarray(atoms.positions),
                 types,
@@ -92,15 +96,11 @@ class MomentTensorPotential:
             )
 
     def _types(self, atoms: Atoms) -> NDArray[np.int32]:
-        if len(self._index) == 1 and len(atoms):
-            # the common case without a Python loop: all atoms alike
-            numbers = atoms.numbers
-            if (numbers == numbers[0]).all() and atoms[0].symbol in self._elements:
-                return np.zeros(len(atoms), dtype=np.int32)
-        check_elements(atoms, self._elements)
-        kinds, inverse = np.unique(atoms.numbers, return_inverse=True)
-        index = [self._index[Atoms(numbers=[kind])[0].symbol] for kind in kinds]
-        return np.asarray(index, dtype=np.int32)[inverse]
+        """Species index of every atom, by a table over atomic numbers."""
+        types: NDArray[np.int32] = self._table[atoms.numbers]
+        if (types < 0).any():
+            check_elements(atoms, self._elements)
+        return types
 
     def save(self, folder: Path) -> None:
         """Write `potential.json` and `potential.mtp` (MLIP's format, which has no core)."""
@@ -295,7 +295,7 @@ def _shortest(train: Dataset, max_dist: float) -> float:
     shortest = 0.5 * max_dist
     for frame in train:
         atoms = frame.atoms
-        with checked(frame.origin or atoms.get_chemical_formula()):
+        with checked(atoms, where=frame.origin):
             _, _, vectors = _core.all_pairs(
                 np.ascontiguousarray(atoms.positions),
                 np.ascontiguousarray(atoms.cell.array),

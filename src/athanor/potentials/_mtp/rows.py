@@ -116,7 +116,7 @@ def _block(
     alone = []
     for frame, kinds, scale in zip(frames, types, scales, strict=True):
         atoms = frame.atoms
-        with checked(frame.origin or atoms.get_chemical_formula()):
+        with checked(atoms, where=frame.origin):
             alone.append(
                 _weighted_prediction(
                     offset, atoms.positions, kinds, atoms.cell.array, atoms.pbc, scale
