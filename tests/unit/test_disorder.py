@@ -100,6 +100,8 @@ def test_max_atoms_is_kept_and_only_cuts() -> None:
         ({"density": [3, 9]}, "lower density to 5.5"),
         ({"edges": [1, 9]}, "shortest edge 1.0"),
         ({"max_atoms": 3}, "smallest cell holds"),
+        ({"edges": [9, 120]}, "the largest cell holds .* more than the 50000 allowed"),
+        ({"edges": [9, 1e300]}, "longest edge is 1.0e.300 Å"),
         ({"min_distance": 0}, "min_distance = 0 is not allowed"),
         ({"edge": [9, 9]}, "unknown key 'edge' .did you mean 'edges'"),
     ],

@@ -274,6 +274,13 @@ def test_core_is_the_repulsion_it_says(tmp_path: Path) -> None:
     assert energy == pytest.approx(wanted, rel=1e-12)
 
 
+def test_a_cutoff_that_fills_memory_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"max_dist = .* less than or equal to 20"):
+        MtpConfig.parse({"max_dist": 1e308}, where="[potential]")
+    with pytest.raises(ConfigError, match=r"min_dist = 6.0 must be below max_dist = 5.0"):
+        MtpConfig.parse({"min_dist": 6.0}, where="[potential]")
+
+
 @pytest.mark.parametrize("min_dist", [None, 1.9])
 def test_coincident_atoms_in_a_training_set_are_named(
     min_dist: float | None, tmp_path: Path

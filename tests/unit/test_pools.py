@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from athanor.campaign.pools import ProcessPool, WorkerLost
-from athanor.errors import FormatError, OracleError
+from athanor.errors import AthanorError, FormatError, OracleError
 
 HERE = str(Path(__file__).parent)
 
@@ -51,6 +51,8 @@ class Target:
             raise FormatError(mark, 3, "bad")
         elif verb == "bug":
             raise ZeroDivisionError(argument)
+        elif verb == "fill":
+            raise MemoryError
 
 
 @pytest.fixture
@@ -114,6 +116,8 @@ def test_errors_come_back_typed(pool: ProcessPool[str], tmp_path: Path) -> None:
     assert (broken.value.path, broken.value.line) == (tmp_path / "x", 3)
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*ZeroDivisionError: sorry"):
         pool.submit("bug sorry").result(30)
+    with pytest.raises(AthanorError, match="a worker ran out of memory: make structures"):
+        pool.submit("fill").result(30)
 
 
 def test_stop_abandons_and_spares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

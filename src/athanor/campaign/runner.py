@@ -38,6 +38,9 @@ from athanor.data.store import EMPTY, Store
 from athanor.errors import AthanorError, ConfigError, FolderError, FormatError
 from athanor.structure import Frame, structure_id
 
+EXPORTED = "potential"
+TRAINING = "training.extxyz"
+
 TICK = 1.0
 """Seconds between two looks at the clock while tasks run."""
 
@@ -93,6 +96,7 @@ class _Driver:
         self._begin(level)
         step = plan(self.config, self.state)
         if isinstance(step, Done):
+            self._restore()
             return self.state
         self._record(RunOpened(time.time(), os.getpid()))
         if isinstance(step, Abort):
@@ -235,18 +239,32 @@ class _Driver:
         )
 
     def _conclude(self, step: Conclude) -> None:
-        saved = self.artefacts.path(step.potential) / POTENTIAL
-        export_potential(saved, self.folder / "potential")
-        export_frames(self.store.dataset(step.train), self.folder / "training.extxyz")
-        valid = self.store.dataset(step.valid)
-        if len(valid):
-            export_frames(valid, self.folder / "validation.extxyz")
+        self._export(step.potential, train=step.train, valid=step.valid)
         self.step = None
         self._record(
             CampaignFinished(
                 time.time(), step.stopped_by, step.cycle, step.potential, step.properties
             )
         )
+
+    def _export(self, fit: str, *, train: str, valid: str) -> None:
+        """Hand over the potential and its data, once all of it was read and found whole."""
+        saved = self.artefacts.path(fit) / POTENTIAL
+        self.config.potential.load(saved)
+        training, validation = self.store.dataset(train), self.store.dataset(valid)
+        export_potential(saved, self.folder / EXPORTED)
+        export_frames(training, self.folder / TRAINING)
+        if len(validation):
+            export_frames(validation, self.folder / "validation.extxyz")
+
+    def _restore(self) -> None:
+        """Hand over again what somebody took away after the campaign had ended."""
+        ended = self.state.ended
+        if ended is None or all((self.folder / name).exists() for name in (EXPORTED, TRAINING)):
+            return
+        last = max(cycle for cycle in self.state.snapshots if cycle <= ended.cycle)
+        made = self.state.snapshots[last]
+        self._export(ended.potential, train=made.train, valid=made.valid)
 
     def _record(self, event: Event) -> None:
         """Append to the journal, then to the state, then tell."""

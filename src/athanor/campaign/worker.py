@@ -43,6 +43,11 @@ def _perform(target: Any, item: Any) -> BaseException | None:
 
 def _portable(error: Exception) -> Exception:
     """The exception when it is one of ours and survives pickling, else its traceback as text."""
+    if isinstance(error, MemoryError):
+        return AthanorError(
+            "a worker ran out of memory: make structures or potential smaller, or lower [campaign] "
+            "workers, and run the same line again"
+        )
     if isinstance(error, AthanorError):
         try:
             copy = pickle.loads(pickle.dumps(error))

@@ -152,7 +152,7 @@ class MtpConfig(PotentialConfig):
     species: tuple[str, ...] | None = None
     radial_basis_size: int = Field(default=8, ge=2, le=32)
     min_dist: float | None = Field(default=None, gt=0)
-    max_dist: float = Field(default=5.0, gt=0)
+    max_dist: float = Field(default=5.0, gt=0, le=20)
     weighting: Weighting = "vibrations"
     energy_weight: float = Field(default=1.0, gt=0)
     force_weight: float = Field(default=0.01, ge=0)
@@ -175,7 +175,7 @@ class MtpConfig(PotentialConfig):
     @model_validator(mode="after")
     def _check_distances(self) -> Self:
         if self.min_dist is not None and self.min_dist >= self.max_dist:
-            raise ValueError(f"{self.min_dist} must be below max_dist = {self.max_dist}")
+            raise ValueError(f"min_dist = {self.min_dist} must be below max_dist = {self.max_dist}")
         return self
 
     def fit(

@@ -16,7 +16,7 @@ from athanor.component import nearest
 from athanor.errors import StructureError
 from athanor.sample import StartConfig
 from athanor.sample._interval import PositiveInterval
-from athanor.structure import FloatArray
+from athanor.structure import REMOTEST, FloatArray
 
 GRAM_PER_CM3 = 1e-27 * kg  # amu/Å³ in one g/cm³
 JAMMED = 0.38
@@ -24,6 +24,8 @@ JAMMED = 0.38
 BATCH = 64
 PROPOSALS = 20_000
 DRAWS = 1000
+MOST_ATOMS = 50_000
+"""Every oracle and every start by single placements is hopeless beyond this."""
 
 
 class DisorderStart(StartConfig):
@@ -82,13 +84,25 @@ class DisorderStart(StartConfig):
                 f"{self.density[1]} g/cm³ cannot be reached with atoms placed at random at least "
                 f"{self.min_distance} Å apart; lower density to {limit:.2f} g/cm³ or min_distance"
             )
+        self._check_sizes()
+        return self
+
+    def _check_sizes(self) -> None:
+        """Raise ValueError when every cell is too small for max_atoms, or the largest too large."""
+        if self.edges[1] > REMOTEST:
+            raise ValueError(f"the longest edge is {self.edges[1]:.1e} Å; give edges in Å")
         fewest = self._count(self.edges[0] ** 3, self.density[0])
         if self.max_atoms is not None and fewest > self.max_atoms:
             raise ValueError(
                 f"the smallest cell holds {fewest} atoms, more than max_atoms = {self.max_atoms}; "
                 "raise max_atoms or lower edges or density"
             )
-        return self
+        most = self._count(self.edges[1] ** 3, self.density[1])
+        if min(most, self.max_atoms or most) > MOST_ATOMS:
+            raise ValueError(
+                f"the largest cell holds {most:.2g} atoms, more than the {MOST_ATOMS} allowed; "
+                "lower edges (Å) or density (g/cm³), or give max_atoms"
+            )
 
     def structures(self, count: int, rng: np.random.Generator) -> list[Atoms]:
         """Draw `count` cells, periodic in all directions.
