@@ -23,6 +23,7 @@ from athanor.cli.files import (
     structures_of,
 )
 from athanor.cli.progress import duration, in_batches
+from athanor.cli.watch import watched
 from athanor.component import choose
 from athanor.data.dataset import Dataset
 from athanor.errors import FormatError
@@ -40,6 +41,12 @@ def fit(
     valid: Annotated[
         Path | None, typer.Option("--valid", help="Labelled structures that tell when to stop.")
     ] = None,
+    valid_fraction: Annotated[
+        float,
+        typer.Option(
+            "--valid-fraction", min=0, max=0.9, help="Without --valid: share of TRAINING set apart."
+        ),
+    ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds, equal bits.")] = 0,
     species: SpeciesOption = None,
 ) -> None:
@@ -48,13 +55,16 @@ def fit(
     config = read_recipe(recipe)
     order = parse_species(species)
     train = labelled(training, species=order)
-    held_out = Dataset() if valid is None else labelled(valid, species=order)
+    if valid is None:
+        train, held_out = train.split(valid_fraction, seed=seed)
+    else:
+        held_out = labelled(valid, species=order)
     print(
         f"fitting {_name(config)} to {_size(train)}"
-        + (f", stopped by {_size(held_out)}" if valid else "")
+        + (f", stopped by {_size(held_out)}" if len(held_out) else "")
     )
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="athanor-fit-") as workdir:
+    with tempfile.TemporaryDirectory(prefix="athanor-fit-") as workdir, watched(Path(workdir)):
         potential = config.fit(train, held_out, seed=seed, workdir=Path(workdir))
     potential.save(out)
     print(f"fitted in {duration(time.monotonic() - begin)}, saved in {out}")

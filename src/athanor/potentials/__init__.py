@@ -23,6 +23,10 @@ from athanor.structure import FloatArray, Labels
 HEADER = "potential.json"
 """Every saved potential is a folder with this file: at least {"kind": ..., "version": ...}."""
 
+FIT_LOG = "fit.jsonl"
+"""In the workdir of a fit: a recipe may append JSON lines with stage, step, steps, loss, seconds
+(since the fit began) and stage_began (in the same clock); whoever waits is shown the last one."""
+
 
 @runtime_checkable
 class Potential(Protocol):

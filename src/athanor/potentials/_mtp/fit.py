@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from athanor.data.dataset import Dataset
 from athanor.errors import FitError
+from athanor.potentials import FIT_LOG
 from athanor.potentials._mtp.model import IndexTables, MtpModel
 from athanor.potentials._mtp.program import program_of
 from athanor.potentials._mtp.projection import Projection, damped_step, project
@@ -91,18 +92,20 @@ class Descent:
         self._log = log
         self._threads = min(8, os.cpu_count() or 1)
         self._started = time.monotonic()
+        self._stage = ("", 0, 0.0)
 
     def run(self, model: MtpModel, *, steps: int, label: str) -> Fitted:
         """Descend from the radial coefficients of `model`; the best by validation is returned."""
+        self._stage = (label, steps, time.monotonic() - self._started)
         best = current = self._solved(model)
-        self._write(label, 0, current, 0.0)
+        self._write(0, current, 0.0)
         damping, stale = _FIRST_DAMPING, 0
         for step in range(1, steps + 1):
             stepped = self._step(current, damping)
             if stepped is None:
                 break
             before, (current, damping) = current, stepped
-            self._write(label, step, current, damping)
+            self._write(step, current, damping)
             stale = 0 if current.valid_loss < best.valid_loss else stale + 1
             best = current if stale == 0 else best
             gained = 1 - current.loss / before.loss if before.loss > 0 else 0.0
@@ -148,10 +151,13 @@ class Descent:
         loss = solution.loss / self._data.n_frames
         return Fitted(solved, loss, valid if self._data.valid else loss)
 
-    def _write(self, label: str, step: int, fitted: Fitted, damping: float) -> None:
+    def _write(self, step: int, fitted: Fitted, damping: float) -> None:
+        label, steps, began = self._stage
         line = {
             "stage": label,
+            "stage_began": round(began, 3),
             "step": step,
+            "steps": steps,
             "loss": fitted.loss,
             "valid_loss": fitted.valid_loss,
             "damping": damping,
@@ -188,7 +194,7 @@ def fit_model(
     workdir.mkdir(parents=True, exist_ok=True)
     with threadpool_limits(limits=1, user_api="blas"):
         data = Data.of(train, valid, model=blank, settings=settings)
-        descent = Descent(data, settings, log=workdir / "fit.jsonl")
+        descent = Descent(data, settings, log=workdir / FIT_LOG)
         radial = start
         if radial is None:
             radial = _searched(blank, low or blank.tables, descent, starts=starts, seed=seed)
