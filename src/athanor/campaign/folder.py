@@ -86,7 +86,7 @@ class Cycle:
     Attributes
     ----------
     errors : of the potential of the cycle before on this cycle's new labels, before they were
-        trained on (keys as in `Parity.errors`; eV/atom, eV/Å, eV/Å³), None where there are none.
+        trained on (keys as in `errors_of`; eV/atom, eV/Å, eV/Å³), None where there are none.
     fit : summary of the fit that ended it: n_train, n_valid, train, valid (errors); None without.
     n_train, n_valid : frames after it.
     seconds : task kind -> seconds of work.

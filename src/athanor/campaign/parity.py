@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from athanor.data.dataset import Dataset
 from athanor.data.durable import write_file
+from athanor.data.metrics import Errors, errors
 from athanor.data.packing import npz_bytes, read_npz
-from athanor.potentials import Potential
-from athanor.structure import FloatArray
+from athanor.errors import InputError
+from athanor.structure import FloatArray, Labels
 
 FILE = "parity.npz"
 
@@ -35,9 +37,8 @@ class Parity:
     stress_predicted: FloatArray
 
     @classmethod
-    def of(cls, potential: Potential, dataset: Dataset) -> Parity:
-        """Evaluate the potential on every frame."""
-        predicted = potential.predict(dataset.structures)
+    def of(cls, predicted: Sequence[Labels], dataset: Dataset) -> Parity:
+        """Put what a potential predicts beside the labels of every frame."""
         sizes = np.array([len(atoms) for atoms in dataset.structures], dtype=float)
         labels = dataset.labels
         both = [
@@ -54,17 +55,6 @@ class Parity:
             np.concatenate([np.zeros(0), *(b.ravel() for _, b in both)]),
         )
 
-    def errors(self) -> dict[str, float | None]:
-        """MAE, RMSE and maximum of energy (eV/atom), forces (eV/Å), stress (eV/Å³), or None."""
-        found: dict[str, float | None] = {"frames": float(len(self.energy))}
-        for name in ("energy", "forces", "stress"):
-            difference = np.abs(getattr(self, name) - getattr(self, f"{name}_predicted"))
-            found[f"{name}_mae"] = _number(difference.mean()) if difference.size else None
-            rmse = np.sqrt((difference**2).mean()) if difference.size else np.nan
-            found[f"{name}_rmse"] = _number(rmse)
-            found[f"{name}_max"] = _number(difference.max()) if difference.size else None
-        return found
-
     def write(self, folder: Path) -> None:
         """Keep the points for the report."""
         arrays = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -76,6 +66,25 @@ class Parity:
         return cls(**read_npz(folder / FILE))
 
 
-def _number(value: float) -> float | None:
-    """A float for JSON: None stands for what is not finite."""
-    return float(value) if np.isfinite(value) else None
+def errors_of(predicted: Sequence[Labels], dataset: Dataset) -> dict[str, float | None]:
+    """MAE, RMSE and maximum of energy (eV/atom), forces (eV/Å), stress (eV/Å³), for the journal.
+
+    The same numbers as `athanor errors` gives (see `athanor.data.metrics`); None where there are
+    no labels, and everywhere when a prediction is not finite.
+    """
+    try:
+        table = errors(predicted, dataset.labels)
+        kinds: dict[str, Errors | None] = {
+            "energy": table.energy,
+            "forces": table.forces,
+            "stress": table.stress,
+        }
+    except InputError:
+        # a potential that overflows on a new label must not end the campaign that mends it
+        kinds = {"energy": None, "forces": None, "stress": None}
+    found: dict[str, float | None] = {"frames": float(len(dataset))}
+    for name, one in kinds.items():
+        found[f"{name}_mae"] = None if one is None else one.mae
+        found[f"{name}_rmse"] = None if one is None else one.rmse
+        found[f"{name}_max"] = None if one is None else one.maximum
+    return found

@@ -24,7 +24,7 @@ from athanor.campaign.harvests import (
     write_drawn,
     write_harvest,
 )
-from athanor.campaign.parity import Parity
+from athanor.campaign.parity import Parity, errors_of
 from athanor.campaign.tasks import Task
 from athanor.data.dataset import Dataset
 from athanor.data.durable import FULL, write_file
@@ -148,8 +148,10 @@ class Workshop:
         return {
             "n_train": len(training),
             "n_valid": len(validation),
-            "train": Parity.of(potential, training).errors(),
-            "valid": Parity.of(potential, validation).errors() if len(validation) else None,
+            "train": errors_of(potential.predict(training.structures), training),
+            "valid": errors_of(potential.predict(validation.structures), validation)
+            if len(validation)
+            else None,
         }
 
     def _sample(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
@@ -204,10 +206,10 @@ class Workshop:
 
     def _test(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         fit, *labels = task.inputs
-        frames = [read_label(self.artefacts.path(name)) for name in labels]
-        parity = Parity.of(self._potential(fit), Dataset.of(frames))
-        parity.write(part)
-        return dict(parity.errors())
+        frames = Dataset.of(read_label(self.artefacts.path(name)) for name in labels)
+        predicted = self._potential(fit).predict(frames.structures)
+        Parity.of(predicted, frames).write(part)
+        return dict(errors_of(predicted, frames))
 
     def _validate(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         (fit,) = task.inputs
