@@ -31,10 +31,6 @@ class Node:
     legs: Legs
     resolved: bool
 
-    @property
-    def n_groups(self) -> int:
-        return len(self.legs[0])
-
     def nu(self, vertex: int) -> int:
         """Rank of the moment at a vertex."""
         return sum(self.edges[vertex]) + sum(self.legs[vertex])
