@@ -19,6 +19,7 @@ from athanor.cli.progress import duration, in_batches, progress
 from athanor.data.formats import read_frames, read_structures, write_structures
 from athanor.errors import ConfigError, FolderError, StructureError
 from athanor.potentials.lj import LennardJones
+from athanor.structure import Labels
 
 RECIPE = '[potential]\nkind = "lj"\ncutoff = 5.5\n'
 
@@ -236,7 +237,12 @@ def test_convert_potentials(folder: Path) -> None:
         ("evaluate pot absent.extxyz --out o.extxyz", "absent.extxyz: cannot be read"),
         ("evaluate pot recipe.toml --out o.extxyz", "recipe.toml"),
         ("evaluate . pool.extxyz --out o.extxyz", "not the header of a saved potential"),
-        ("evaluate pot nickel.extxyz --out o.extxyz", "knows only Al"),
+        ("evaluate pot nickel.extxyz --out o.extxyz", "nickel.extxyz, frame 1: the structure Ni"),
+        ("grade pot nickel.extxyz pool.extxyz --out o.extxyz", "nickel.extxyz, frame 1: "),
+        ("grade pot pool.extxyz nickel.extxyz --out o.extxyz", "nickel.extxyz, frame 1: "),
+        ("select pot pool.extxyz nickel.extxyz --out o.extxyz", "nickel.extxyz, frame 1: "),
+        ("errors pot ni.extxyz", "ni.extxyz, frame 0: the structure Ni"),
+        ("relax pot nickel.extxyz --out o.extxyz", "nickel.extxyz, frame 1: "),
         ("evaluate pot pool.extxyz --out o.extxyz --species Ni", "was fitted to Al"),
         ("evaluate pot pool.extxyz --out o.extxyz --species Xx", "'Xx' is not a chemical symbol"),
         ("evaluate pot pool.extxyz --out o.extxyz --species Al,Al", "a symbol stands twice"),
@@ -251,9 +257,13 @@ def test_convert_potentials(folder: Path) -> None:
         ("grade pot bare.extxyz pool.extxyz --out o.extxyz --by mood", "by = 'mood'"),
         ("grade plain bare.extxyz pool.extxyz --out o.extxyz", "has no features"),
         ("relax pot bare.extxyz --out o.extxyz --fmax 0", "must be positive"),
+        ("relax pot bare.extxyz --out o.extxyz --fmax inf", "must be positive"),
+        ("relax pot bare.extxyz --out o.extxyz --cell --pressure-GPa nan", "give a number from"),
+        ("relax pot bare.extxyz --out o.extxyz --cell --pressure-GPa 1e308", "give a number from"),
         ("relax pot bare.extxyz --out o.extxyz --pressure-GPa 1", "give --cell as well"),
         ("relax pot bare.extxyz --out o.extxyz --halt 3", "give --training as well"),
         ("relax pot cluster.extxyz --out o.extxyz --cell", "no cell to relax"),
+        ("convert pot pot.extxyz", "pot is a potential and pot.extxyz a file of structures"),
         ("convert pot pot.mtp", "only moment tensor potentials"),
         ("convert train.extxyz train.nonsense", "cannot be written"),
         ("convert train.extxyz pool.extxyz", "pool.extxyz exists already"),
@@ -267,7 +277,10 @@ def test_bad_input_is_one_sentence_and_harms_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_structures("nickel.extxyz", [bulk("Ni")])
+    write_structures("nickel.extxyz", [bulk("Al"), bulk("Ni")])
+    write_structures(
+        "ni.extxyz", [bulk("Ni")], labels=[Labels(0.0, np.zeros((1, 3)), np.zeros((3, 3)))]
+    )
     write_structures("cluster.extxyz", [Atoms("Al2", positions=[[0, 0, 0], [0, 0, 2.6]])])
     (folder / "wrong.toml").write_text('kind = "lj"\ncutof = 5.5\n')
     (folder / "odd.toml").write_text("potential = 3\n")
@@ -340,10 +353,10 @@ def test_batches_keep_order_and_cover_all(monkeypatch: pytest.MonkeyPatch) -> No
         sizes.append(len(batch))
         return [float(atoms.positions[0, 0]) for atoms in batch]
 
-    found = in_batches(structures, count, doing="counting")
+    found = in_batches(structures, count, doing="counting", source=Path("x"))
     assert found == [float(atoms.positions[0, 0]) for atoms in structures]
     assert sizes == [2, 2, 2, 1]
-    assert in_batches([], count, doing="counting") == []
+    assert in_batches([], count, doing="counting", source=Path("x")) == []
 
 
 def test_progress_tells_the_expected_end(

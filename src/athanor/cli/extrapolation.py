@@ -9,10 +9,12 @@ import numpy as np
 import typer
 
 from athanor.cli.files import (
+    REFUSED,
     Opened,
     OutOption,
     PotentialArgument,
     SpeciesOption,
+    blame,
     geometry_only,
     open_potential,
     parse_species,
@@ -55,7 +57,12 @@ def query_of(
             "this potential has no features (derivatives by its parameters), which grades by "
             "D-optimality need; use one that has, e.g. kind mtp"
         )
-    return recipe.fit(opened.potential, geometry_only(training, species=opened.species))
+    known = geometry_only(training, species=opened.species)
+    try:
+        return recipe.fit(opened.potential, known)
+    except REFUSED:
+        blame(training, known.structures, opened.potential.predict)
+        raise
 
 
 def doptimality(*, save: float | None, halt: float | None, by: str | None) -> QueryConfig:
@@ -83,7 +90,7 @@ def grade(
     opened = open_potential(potential, species=parse_species(species))
     found = structures_of(structures, species=opened.species)
     query = query_of(opened, training, save=save, halt=halt, by=by)
-    grades = in_batches(found, query.grade, doing="grading")
+    grades = in_batches(found, query.grade, doing="grading", source=structures)
     info = [{"grade": one.value, "verdict": one.verdict} for one in grades]
     write_structures(out, found, info=info)
     print(f"{len(found)} structures graded ({_counts(grades)}), written to {out}")
@@ -115,7 +122,7 @@ def select(
     opened = open_potential(potential, species=parse_species(species))
     found = structures_of(pool, species=opened.species)
     query = query_of(opened, training, save=save, halt=halt, by=by)
-    grades = in_batches(found, query.grade, doing="grading")
+    grades = in_batches(found, query.grade, doing="grading", source=pool)
     limit = len(found) if budget is None else budget
     chosen = query.select(found, grades, limit, np.random.default_rng(seed))
     info = [{"pool_index": index, "grade": grades[index].value} for index in chosen]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from ase import Atoms
 
 from athanor.data.dataset import Dataset
-from athanor.errors import ConfigError, FolderError, FormatError
+from athanor.errors import (
+    ConfigError,
+    FolderError,
+    FormatError,
+    StructureError,
+    UnknownElementError,
+)
 from athanor.loading import load
 from athanor.potentials import Potential
 from athanor.structure import Frame, Labels
@@ -89,6 +95,28 @@ def structures_of(path: Path, *, species: Sequence[str] | None) -> list[Atoms]:
     if not structures:
         raise FormatError(path, None, "holds no structures; at least one is needed")
     return structures
+
+
+REFUSED = (StructureError, UnknownElementError)
+"""What a potential raises for a structure it cannot evaluate."""
+
+
+def blame(
+    path: Path,
+    structures: Sequence[Atoms],
+    compute: Callable[[Sequence[Atoms]], Any],
+    *,
+    first: int = 0,
+) -> None:
+    """Find the structure that `compute` refuses and raise its error again, with file and frame.
+
+    `first` is the number of the first structure in the file.
+    """
+    for index, atoms in enumerate(structures, start=first):
+        try:
+            compute([atoms])
+        except REFUSED as error:
+            raise type(error)(f"{path}, frame {index}: {error}") from None
 
 
 def labelled(path: Path, *, species: Sequence[str] | None) -> Dataset:

@@ -68,9 +68,9 @@ def fit(
         potential = config.fit(train, held_out, seed=seed, workdir=Path(workdir))
     potential.save(out)
     print(f"fitted in {duration(time.monotonic() - begin)}, saved in {out}")
-    for name, frames in (("training", train), ("validation", held_out)):
-        if len(frames):
-            _show_errors(_error_table(potential, frames), title=f"errors, {name}")
+    for name, frames, source in (("training", train, training), ("validation", held_out, valid)):
+        if source is not None:
+            _show_errors(_error_table(potential, frames, source=source), title=f"errors, {name}")
 
 
 def read_recipe(path: Path) -> PotentialConfig:
@@ -101,7 +101,9 @@ def errors(
 ) -> None:
     """Compare a potential with labels: MAE, RMSE, maximum of energy, forces, stress."""
     opened = open_potential(potential, species=parse_species(species))
-    table = _error_table(opened.potential, labelled(labelled_file, species=opened.species))
+    table = _error_table(
+        opened.potential, labelled(labelled_file, species=opened.species), source=labelled_file
+    )
     if json_:
         print(json.dumps(table, indent=2, allow_nan=False))
     else:
@@ -121,15 +123,15 @@ def evaluate(
     refuse_existing(out)
     opened = open_potential(potential, species=parse_species(species))
     found = structures_of(structures, species=opened.species)
-    labels = in_batches(found, opened.potential.predict, doing="evaluating")
+    labels = in_batches(found, opened.potential.predict, doing="evaluating", source=structures)
     write_structures(out, found, labels=labels)
     print(f"{len(found)} structures evaluated, written to {out}")
 
 
-def _error_table(potential: Potential, frames: Dataset) -> dict[str, Any]:
+def _error_table(potential: Potential, frames: Dataset, *, source: Path) -> dict[str, Any]:
     from athanor.data.metrics import errors as measure
 
-    predicted = in_batches(frames.structures, potential.predict, doing="evaluating")
+    predicted = in_batches(frames.structures, potential.predict, doing="evaluating", source=source)
     return measure(predicted, frames.labels).as_dict()
 
 

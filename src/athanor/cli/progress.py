@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ase import Atoms
+
+from athanor.cli.files import REFUSED, blame
 
 T = TypeVar("T")
 Advance = Callable[[int], None]
@@ -19,13 +22,25 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def in_batches(
-    structures: Sequence[Atoms], compute: Callable[[Sequence[Atoms]], Sequence[T]], *, doing: str
+    structures: Sequence[Atoms],
+    compute: Callable[[Sequence[Atoms]], Sequence[T]],
+    *,
+    doing: str,
+    source: Path,
 ) -> list[T]:
-    """Return `compute` of all structures, called batch by batch under a progress display."""
+    """Return `compute` of all structures, called batch by batch under a progress display.
+
+    What it raises for a structure names its place in the file `source`.
+    """
     results: list[T] = []
     with progress(doing, total=len(structures)) as advance:
         for start, stop in _batches([len(atoms) for atoms in structures]):
-            results.extend(compute(structures[start:stop]))
+            batch = structures[start:stop]
+            try:
+                results.extend(compute(batch))
+            except REFUSED:
+                blame(source, batch, compute, first=start)
+                raise
             advance(stop - start)
     return results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ from ase.units import GPa
 from athanor.cli.distances import LARGEST_CUTOFF, shortest
 from athanor.cli.extrapolation import HaltOption, SaveOption, query_of
 from athanor.cli.files import (
+    REFUSED,
     JsonOption,
     OutOption,
     PotentialArgument,
     SpeciesOption,
+    blame,
     labelled,
     open_potential,
     parse_species,
@@ -31,6 +34,9 @@ from athanor.structure import Labels
 
 LABELLED = (".extxyz", ".xyz", ".cfg")
 """Suffixes of the formats that hold labels."""
+
+MOST_GPA = 100000
+"""No potential here means anything beyond; the centre of the Sun has ten million."""
 
 if TYPE_CHECKING:
     from athanor.sample.relax import RelaxResult
@@ -69,15 +75,20 @@ def relax(
     found = structures_of(structures, species=opened.species)
     query = None if training is None else query_of(opened, training, save=save, halt=halt)
     # the filter's matrices are 3 by 3: threads of BLAS would only get in each other's way
+    how = {"fmax": fmax, "steps": steps, "cell": cell, "pressure": pressure * GPa}
     done: list[RelaxResult] = []
     with threadpool_limits(limits=1), progress("relaxing", total=len(found)) as advance:
-        for atoms in found:
-            how = {"fmax": fmax, "steps": steps, "cell": cell, "pressure": pressure * GPa}
-            done.append(relax_one(atoms, opened.potential, query, **how))
+        for index, atoms in enumerate(found):
+            try:
+                done.append(relax_one(atoms, opened.potential, query, **how))
+            except REFUSED:
+                blame(structures, [atoms], opened.potential.predict, first=index)
+                raise
             advance(1)
     _write_relaxed(out, done, graded=query is not None)
-    converged = sum(one.converged for one in done)
-    print(f"{converged} of {len(done)} relaxed to {fmax} eV/Å, written to {out}")
+    print(
+        f"{sum(one.converged for one in done)} of {len(done)} relaxed to {fmax} eV/Å, written to {out}"
+    )
 
 
 def _write_relaxed(out: Path, done: list[RelaxResult], *, graded: bool) -> None:
@@ -115,8 +126,14 @@ def _check_options(
     save: float | None,
     halt: float | None,
 ) -> None:
-    if not fmax > 0:
-        raise ConfigError(f"--fmax {fmax}: the largest force left must be positive, in eV/Å")
+    if not 0 < fmax < math.inf:
+        raise ConfigError(
+            f"--fmax {fmax}: the largest force left must be positive and finite, in eV/Å"
+        )
+    if not abs(pressure) <= MOST_GPA:
+        raise ConfigError(
+            f"--pressure-GPa {pressure}: give a number from -{MOST_GPA} to {MOST_GPA}"
+        )
     if pressure and not cell:
         raise ConfigError("--pressure-GPa acts on the cell: give --cell as well")
     if training is None and (save is not None or halt is not None):
@@ -186,6 +203,11 @@ def convert(
 
 def _convert_potential(source: Path, target: Path, *, species: tuple[str, ...] | None) -> None:
     potential = open_potential(source, species=species).potential
+    if target.suffix in LABELLED:
+        raise ConfigError(
+            f"{source} is a potential and {target} a file of structures; give OUT the suffix .mtp, "
+            "or none for a folder of ours"
+        )
     if target.suffix != ".mtp":
         potential.save(target)
         return
