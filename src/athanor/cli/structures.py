@@ -86,9 +86,11 @@ def relax(
                 raise
             advance(1)
     _write_relaxed(out, done, graded=query is not None)
-    print(
-        f"{sum(one.converged for one in done)} of {len(done)} relaxed to {fmax} eV/Å, written to {out}"
-    )
+    print(f"{_converged(done)} relaxed to {fmax} eV/Å, written to {out}")
+
+
+def _converged(done: list[RelaxResult]) -> str:
+    return f"{sum(one.converged for one in done)} of {len(done)}"
 
 
 def _write_relaxed(out: Path, done: list[RelaxResult], *, graded: bool) -> None:
