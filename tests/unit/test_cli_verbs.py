@@ -245,7 +245,7 @@ def test_convert_potentials(folder: Path) -> None:
         ("relax pot nickel.extxyz --out o.extxyz", "nickel.extxyz, frame 1: "),
         ("evaluate pot pool.extxyz --out o.extxyz --species Ni", "was fitted to Al"),
         ("evaluate pot pool.extxyz --out o.extxyz --species Xx", "'Xx' is not a chemical symbol"),
-        ("evaluate pot pool.extxyz --out o.extxyz --species Al,Al", "a symbol stands twice"),
+        ("evaluate pot pool.extxyz --out o.extxyz --species Al,Al", "names an element twice"),
         ("errors pot bare.extxyz", "energy or forces are missing"),
         ("fit recipe.toml bare.extxyz --out o", "energy or forces are missing"),
         ("fit wrong.toml train.extxyz --out o", "unknown key 'cutof' (did you mean 'cutoff'?)"),

@@ -13,6 +13,7 @@ import typer
 from ase import Atoms
 
 from athanor.data.dataset import Dataset
+from athanor.data.species import check_species
 from athanor.errors import (
     ConfigError,
     FolderError,
@@ -48,19 +49,9 @@ class Opened:
 
 def parse_species(text: str | None, *, option: str = "--species") -> tuple[str, ...] | None:
     """Turn `Al,Ni` into symbols; ConfigError for anything that is not a list of elements."""
-    from ase.data import chemical_symbols
-
     if text is None:
         return None
-    symbols = tuple(part.strip() for part in text.split(","))
-    for symbol in symbols:
-        if symbol not in chemical_symbols[1:]:
-            raise ConfigError(
-                f"{option} {text}: {symbol!r} is not a chemical symbol; write them as in Al,Ni"
-            )
-    if len(set(symbols)) != len(symbols):
-        raise ConfigError(f"{option} {text}: a symbol stands twice; give each species once")
-    return symbols
+    return check_species([part.strip() for part in text.split(",")], where=f"{option} {text}")
 
 
 def open_potential(path: Path, *, species: tuple[str, ...] | None) -> Opened:

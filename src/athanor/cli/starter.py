@@ -11,10 +11,9 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers, reference_states
 
 from athanor.errors import ConfigError
+from athanor.sample.disorder import GRAM_PER_CM3
 
 EMT_ELEMENTS = ("Ag", "Al", "Au", "Cu", "Ni", "Pd", "Pt")
-G_PER_CM3 = 1.66053907
-"""One amu/Å³ in g/cm³."""
 NEIGHBOURS = {"fcc": 2**-0.5, "bcc": 0.75**0.5, "diamond": 3**0.5 / 4, "sc": 1.0, "hcp": 1.0}
 """Nearest-neighbour distance over the lattice constant a."""
 ATOMS_PER_CELL = {"fcc": 4, "bcc": 2, "diamond": 8, "sc": 1}
@@ -62,7 +61,7 @@ def starter(
     distance = min(crystal.distance for crystal in crystals)
     volume = float(np.mean([crystal.volume for crystal in crystals]))
     mass = float(np.mean([atomic_masses[atomic_numbers[symbol]] for symbol in elements]))
-    density = G_PER_CM3 * mass / volume
+    density = mass / volume / GRAM_PER_CM3
     edge = volume ** (1 / 3)
     return TEMPLATE.format(
         name=name,
