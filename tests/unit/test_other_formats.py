@@ -74,6 +74,27 @@ def test_other_tables_cut_in_the_last_number(name: str, tmp_path: Path) -> None:
         read_structures(put(tmp_path, whole[:-1], name))
 
 
+@pytest.mark.parametrize("name", ["s.pdb", "s.cif", "geometry.in", "s.pwi"])
+def test_no_cut_inside_a_row_gives_another_structure(name: str, tmp_path: Path) -> None:
+    atoms = bulk("Al", cubic=True)
+    atoms.rattle(0.1, seed=4)
+    whole, cut = tmp_path / name, tmp_path / f"cut-{name}"
+    ase.io.write(whole, atoms, pseudopotentials={"Al": "a"}) if name.endswith("pwi") else None
+    if not whole.exists():
+        write_structures(whole, [atoms])
+    text = whole.read_text()
+    (expected,) = read_structures(whole)
+    for end in range(len(text) // 2, len(text)):
+        if text[end - 1].isspace() or text[end].isspace():
+            continue
+        cut.write_text(text[:end])
+        try:
+            found = read_structures(cut)
+        except FormatError:
+            continue
+        np.testing.assert_array_equal(found[0].positions, expected.positions[: len(found[0])])
+
+
 def test_half_written_vasprun(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"line 2: .*expected </modeling>"):
         read_structures(put(tmp_path, "<modeling>\n", "vasprun.xml"))

@@ -14,8 +14,20 @@ COUNTS = {
 }
 
 
-TABLES = frozenset({"gen", "lammps-data", "lammps-dump-text", "vasp-xdatcar", "xsf"})
+TABLES = frozenset(
+    {
+        *("aims", "cif", "espresso-in", "gen", "lammps-data", "lammps-dump-text", "vasp-xdatcar"),
+        "xsf",
+    }
+)
 """Formats that end in rows of numbers."""
+
+PDB_MODEL = ("MODEL", "ENDMDL")
+
+UNENDED = (
+    "without an end of line, shorter than what is before it: the file seems half-written "
+    "(if it is whole, end it with a newline)"
+)
 
 
 def check_whole(path: Path, kind: str, text: str) -> None:
@@ -28,14 +40,36 @@ def check_whole(path: Path, kind: str, text: str) -> None:
         )
     if kind in ("vasp", "vasp-xdatcar"):
         _check_poscar(path, text, rows=kind == "vasp")
+    if kind == "proteindatabank":
+        _check_pdb(path, text)
     if kind in TABLES and not text.endswith("\n"):
         rows = [line.split() for line in text.rstrip().split("\n")[-2:]]
+        if kind == "aims" and _shorter(rows[0], rows[-1]):
+            raise FormatError(path, text.count("\n") + 1, f"found {rows[-1][0][:40]!r} {UNENDED}")
         if len(rows) == 2 and len(rows[0]) == len(rows[1]) > 0:
             check_cut(path, text.count("\n") + 1, rows)
     if kind in COUNTS:
         for match in COUNTS[kind].finditer(text):
             line = text.count("\n", 0, match.start(1)) + 1
             _check_count(path, line, int(match.group(1)[:18]), text.count("\n") + 1)
+
+
+def _shorter(before: Sequence[str], last: Sequence[str]) -> bool:
+    """Whether a row has other words than the one before, or ends in its symbol cut (C of Cu)."""
+    cut = before[-1:] != last[-1:] and bool(before) and before[-1].startswith(last[-1])
+    return len(before) != len(last) or cut
+
+
+def _check_pdb(path: Path, text: str) -> None:
+    """Every model ended, and no atom cut before its coordinates are over (column 54)."""
+    last = text.rsplit("\n", 1)[-1]
+    if last.startswith(("ATOM", "HETATM")) and len(last.rstrip()) < 54:
+        raise FormatError(path, text.count("\n") + 1, f"found {last[-40:]!r} {UNENDED}")
+    begun, ended = (len(re.findall(rf"^{word}\b", text, re.MULTILINE)) for word in PDB_MODEL)
+    if begun > ended:
+        raise FormatError(
+            path, text.count("\n") + 1, "found the end of the file, expected ENDMDL: half-written"
+        )
 
 
 def _check_count(path: Path, line: int, count: int, n_lines: int) -> None:
@@ -101,8 +135,7 @@ def check_cut(path: Path, line: int, rows: Sequence[Sequence[str]]) -> None:
         raise FormatError(
             path,
             line,
-            f"found {last[:40]!r} without an end of line, shorter than the numbers before it: the "
-            "file seems half-written (if it is whole, end it with a newline)",
+            f"found {last[:40]!r} {UNENDED}",
         )
 
 
