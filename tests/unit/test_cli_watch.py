@@ -60,3 +60,5 @@ def test_a_share_of_the_training_set_can_stop_the_fit(
     said = capsys.readouterr().out
     assert "6 structures" in said
     assert "stopped by 2 structures" in said
+    assert "errors, training" in said
+    assert "errors, validation" in said

@@ -68,8 +68,9 @@ def fit(
         potential = config.fit(train, held_out, seed=seed, workdir=Path(workdir))
     potential.save(out)
     print(f"fitted in {duration(time.monotonic() - begin)}, saved in {out}")
-    for name, frames, source in (("training", train, training), ("validation", held_out, valid)):
-        if source is not None:
+    parts = (("training", train, training), ("validation", held_out, valid or training))
+    for name, frames, source in parts:
+        if len(frames):
             _show_errors(_error_table(potential, frames, source=source), title=f"errors, {name}")
 
 
