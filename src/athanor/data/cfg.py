@@ -13,6 +13,7 @@ from ase import Atoms
 
 from athanor.data.durable import write_file
 from athanor.data.species import check_species
+from athanor.data.text import read_text
 from athanor.errors import ConfigError, FolderError, FormatError
 from athanor.structure import FloatArray, Labels, check_labels, check_structure
 
@@ -113,7 +114,7 @@ def read_cfg(path: str | Path, species: Sequence[str] | None) -> list[CfgRecord]
     """
     path = Path(path)
     symbols = _symbols(species, where=str(path))
-    lines = _Lines(path, _content(path))
+    lines = _Lines(path, read_text(path, expected="MLIP configurations"))
     records: list[CfgRecord] = []
     while lines.peek():
         draft = _configuration(lines)
@@ -132,17 +133,6 @@ def _symbols(species: Sequence[str] | None, *, where: str) -> tuple[str, ...]:
     if not names:
         raise ConfigError(f"{where}: no species are named; name each index, e.g. species Al,Ni")
     return names
-
-
-def _content(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise FormatError(path, None, f"cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise FormatError(
-            path, None, "found bytes that are not text, expected MLIP configurations"
-        ) from None
 
 
 def _configuration(lines: _Lines) -> _Draft:

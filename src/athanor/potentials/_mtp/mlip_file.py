@@ -9,6 +9,7 @@ import numpy as np
 
 from athanor.data.durable import write_file
 from athanor.data.species import check_species
+from athanor.data.text import read_text
 from athanor.errors import ConfigError, FolderError, FormatError
 from athanor.potentials._mtp.mlip_text import PAIR, MlipText
 from athanor.potentials._mtp.model import IndexTables, IntArray, MtpModel
@@ -36,7 +37,7 @@ def read_mtp(path: str | Path, species: Sequence[str]) -> MtpModel:
     """
     path = Path(path)
     names = check_species(species, where=str(path))
-    text = MlipText(path, _content(path))
+    text = MlipText(path, read_text(path, expected="an MLIP potential"))
     name, scaling = _head(text, names)
     min_dist, max_dist = _interval(text)
     radial = _radial(text, len(names))
@@ -72,17 +73,6 @@ def _head(text: MlipText, names: tuple[str, ...]) -> tuple[str, float]:
     text.key("radial_basis_type")
     text.word("RBChebyshev", context=" (the only radial basis that is supported)")
     return name, scaling
-
-
-def _content(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise FormatError(path, None, f"cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise FormatError(
-            path, None, "found bytes that are not text, expected an MLIP potential"
-        ) from None
 
 
 def _scaling(text: MlipText) -> float:
