@@ -251,6 +251,7 @@ def test_convert_potentials(folder: Path) -> None:
         ("fit wrong.toml train.extxyz --out o", "unknown key 'cutof' (did you mean 'cutoff'?)"),
         ("fit train.extxyz train.extxyz --out o", "not a readable TOML file"),
         ("fit absent.toml train.extxyz --out o", "not a readable TOML file"),
+        ("fit stray.toml train.extxyz --out o", "unknown 'cycel' (did you mean 'cycle'?)"),
         ("fit odd.toml train.extxyz --out o", "potential must be a section"),
         ("fit recipe.toml train.extxyz --out pot", "pot exists already"),
         ("grade pot bare.extxyz pool.extxyz --out o.extxyz --save 20", "must be smaller than halt"),
@@ -283,6 +284,7 @@ def test_bad_input_is_one_sentence_and_harms_nothing(
     )
     write_structures("cluster.extxyz", [Atoms("Al2", positions=[[0, 0, 0], [0, 0, 2.6]])])
     (folder / "wrong.toml").write_text('kind = "lj"\ncutof = 5.5\n')
+    (folder / "stray.toml").write_text(RECIPE + "[cycel]\n")
     (folder / "odd.toml").write_text("potential = 3\n")
     monkeypatch.setattr("athanor.cli.files.load", _plain_where_asked)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -24,9 +24,9 @@ from athanor.cli.files import (
 )
 from athanor.cli.progress import duration, in_batches
 from athanor.cli.watch import watched
-from athanor.component import choose
+from athanor.component import choose, nearest
 from athanor.data.dataset import Dataset
-from athanor.errors import FormatError
+from athanor.errors import ConfigError, FormatError
 from athanor.potentials import Potential, PotentialConfig
 
 
@@ -59,10 +59,8 @@ def fit(
         train, held_out = train.split(valid_fraction, seed=seed)
     else:
         held_out = labelled(valid, species=order)
-    print(
-        f"fitting {_name(config)} to {_size(train)}"
-        + (f", stopped by {_size(held_out)}" if len(held_out) else "")
-    )
+    judges = f", stopped by {_size(held_out)}" if len(held_out) else ""
+    print(f"fitting {_name(config)} to {_size(train)}{judges}")
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="athanor-fit-") as workdir, watched(Path(workdir)):
         potential = config.fit(train, held_out, seed=seed, workdir=Path(workdir))
@@ -79,6 +77,8 @@ def read_recipe(path: Path) -> PotentialConfig:
 
     Raises FormatError (unreadable, not TOML), ConfigError (unknown kind or key).
     """
+    from athanor.campaign.config import SECTIONS
+
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -87,6 +87,12 @@ def read_recipe(path: Path) -> PotentialConfig:
     if not isinstance(section, dict):
         raise FormatError(
             path, None, "potential must be a section, [potential] with its keys below"
+        )
+    strangers = [name for name in table if "potential" in table and name not in SECTIONS]
+    if strangers:
+        raise ConfigError(
+            f"{path}: unknown {strangers[0]!r}{nearest(strangers[0], SECTIONS)}; beside "
+            "[potential] a recipe may hold only the other sections of a campaign"
         )
     return choose("athanor.potentials", PotentialConfig, section, where=f"{path} [potential]")
 
