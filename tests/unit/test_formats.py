@@ -330,3 +330,12 @@ def test_writing_refuses(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="exists already; remove it or give another name"):
         write_structures(path, structures)
     assert path.read_text() == "mine"
+
+
+def test_the_energy_whose_derivatives_are_the_forces_is_taken(tmp_path: Path) -> None:
+    """A smeared calculation has two: forces belong to the free energy."""
+    atoms = bulk("Al", cubic=True)
+    forces = np.zeros((4, 3))
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, free_energy=-1.5, forces=forces)
+    ase.io.write(tmp_path / "t.extxyz", atoms)
+    assert read_frames(tmp_path / "t.extxyz")[0].labels.energy == -1.5
