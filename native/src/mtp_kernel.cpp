@@ -209,12 +209,31 @@ void reverse_products(const MtpProgram& p, Scratch& s) {
 template <int N>
 inline void reverse_axis(const std::int32_t* parent, int begin, int end, const vec* m, vec* t,
                          const vec* u, vec* g) {
+    vec sum[N]; // in registers: the compiler cannot know that g and t do not overlap
+    for (int s = 0; s < N; ++s) sum[s] = g[s];
     for (int n = end - 1; n >= begin; --n)
         for (int s = 0; s < N; ++s) {
             const vec above = t[n * N + s];
             t[parent[n] * N + s] += above * u[s];
-            g[s] += above * m[parent[n] * N + s];
+            sum[s] += above * m[parent[n] * N + s];
         }
+    for (int s = 0; s < N; ++s) g[s] = sum[s];
+}
+
+// The share of one radial function: S_mu, and its part of T. The first writes T, the others add.
+template <int N, bool first>
+inline void weigh(const MtpProgram& p, int mu, const vec* const* v, const vec* m, const vec* adjoint, vec* t,
+                  vec* along) {
+    vec total[N], f[N];
+    for (int u = 0; u < N; ++u) total[u] = splat(0), f[u] = v[u][8 + mu];
+    const vec* a = adjoint + p.offset[mu];
+    for (int n = 0, end = p.prefix[mu]; n < end; ++n)
+        for (int u = 0; u < N; ++u) {
+            total[u] += a[n] * m[n * N + u];
+            if (first) t[n * N + u] = a[n] * f[u];
+            else t[n * N + u] += a[n] * f[u];
+        }
+    for (int u = 0; u < N; ++u) along[mu * N + u] = total[u];
 }
 
 // dE_i/dr_j of N slots: f'_mu S_mu along the pair, S_mu = sum_abc adjoint * monomial, and the
@@ -224,18 +243,9 @@ inline void pair_gradient(const MtpProgram& p, Scratch& s, const vec* const* v, 
     vec *m = at(s.monomials, 0), *t = at(s.weights, 0);
     const vec* adjoint = at(s.adjoints, 0);
     monomials<N>(p, v, m);
-    for (int n = 0; n < p.n_monomials * N; ++n) t[n] = splat(0);
-    for (int mu = 0; mu < p.spec.n_radial; ++mu) {
-        vec total[N], f[N];
-        for (int u = 0; u < N; ++u) total[u] = splat(0), f[u] = v[u][8 + mu];
-        const vec* a = adjoint + p.offset[mu];
-        for (int n = 0, end = p.prefix[mu]; n < end; ++n)
-            for (int u = 0; u < N; ++u) {
-                total[u] += a[n] * m[n * N + u];
-                t[n * N + u] += a[n] * f[u];
-            }
-        for (int u = 0; u < N; ++u) along[mu * N + u] = total[u];
-    }
+    for (int n = p.prefix[0] * N; n < p.n_monomials * N; ++n) t[n] = splat(0);
+    weigh<N, true>(p, 0, v, m, adjoint, t, along);
+    for (int mu = 1; mu < p.spec.n_radial; ++mu) weigh<N, false>(p, mu, v, m, adjoint, t, along);
     vec ux[3][N];
     for (int d = 0; d < 3; ++d)
         for (int u = 0; u < N; ++u) g[d][u] = splat(0), ux[d][u] = v[u][3 + d];
