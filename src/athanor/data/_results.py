@@ -24,8 +24,8 @@ def labels_of(atoms: Atoms, *, where: str) -> Labels | None:
     Calculator results come first, then info and arrays under their plain names and with the
     prefixes REF_ and DFT_. Where one prefix has both energy and forces, it comes before the others:
     two levels of theory in one file are not mixed. Of two energies the free energy of a smeared
-    calculation is taken, since forces are its derivatives (`force_consistent` in ASE). A virial (eV) stands for a stress of
-    -virial / V.
+    calculation is taken, since forces are its derivatives (`force_consistent` in ASE). A virial
+    (eV) stands for a stress of -virial / V.
 
     Raises LabelError when a label is not numeric, not finite or not shaped for the structure.
     """
