@@ -29,7 +29,7 @@ std::size_t collect(const Block& b, Scratch& s, std::size_t* counts) {
     return 0;
 }
 
-// Put one neighbour into lane l of a slot; d is the vector, 64-bit lanes of the slot's first rows.
+// Put one neighbour into lane l of a slot: its vector into the slot's first three rows, and its atom.
 inline void place(Scratch& s, std::size_t size, std::size_t slot, int l, double dx, double dy,
                   double dz, std::int32_t atom) {
     double* base = s.slot + slot * size * lanes + l;

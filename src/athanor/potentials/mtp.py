@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from athanor import _core
 from athanor.data.dataset import Dataset
 from athanor.data.species import check_species
-from athanor.errors import ConfigError, FitError, FormatError
+from athanor.errors import ConfigError, FormatError
 from athanor.potentials import HEADER, Potential, PotentialConfig, check_elements
 from athanor.potentials._folder import new_folder
 from athanor.potentials._mtp.basis import basis
@@ -188,8 +188,6 @@ class MtpConfig(PotentialConfig):
         start: Potential | None = None,
     ) -> Potential:
         """Fit by variable projection; progress is appended to `workdir/fit.jsonl`."""
-        if len(train) == 0:
-            raise FitError("the training set is empty; label at least one structure")
         warm = start.model if isinstance(start, MomentTensorPotential) else None
         blank = self._blank(train, valid, warm)
         low = basis(_LOW_LEVEL, max_factors=self.max_factors) if self.level > 10 else None
