@@ -63,6 +63,8 @@ bool environment(DesignJob& job, DesignScratch& s, int i, std::size_t count) {
             for (int k = 0; k < p.prefix[mu]; ++k) s.moments[p.offset[mu] + k] += f * m[k];
         }
     }
+    for (const MtpProgram::Trace* t = p.traces.data(); t != p.traces.data() + p.traces.size(); ++t)
+        s.moments[t->target] = s.moments[t->whole] - s.moments[t->first] - s.moments[t->second];
     return true;
 }
 
@@ -81,6 +83,15 @@ inline double* linear_row(const DesignJob& job, const DesignScratch& s, int mome
     const MtpProgram& p = *job.program;
     if (moment < p.n_basic) return s.matrix + moment * job.sizes.columns + 8 * block;
     return s.sparse + s.sparse_start[moment] + 8 * position;
+}
+
+// rows[whole] += rows[target] and so on, for all moments that follow from others, last first.
+inline void reverse_traces(const MtpProgram& p, double* rows, std::size_t width, std::size_t stride) {
+    for (const MtpProgram::Trace *begin = p.traces.data(), *t = begin + p.traces.size(); t-- != begin;) {
+        const double* from = rows + t->target * stride;
+        double *whole = rows + t->whole * stride, *first = rows + t->first * stride, *second = rows + t->second * stride;
+        for (std::size_t c = 0; c < width; ++c) whole[c] += from[c], first[c] -= from[c], second[c] -= from[c];
+    }
 }
 
 // to[factor] += value * from[target], over the blocks of scalar functions that `target` reaches.
@@ -114,6 +125,7 @@ void linear_adjoints(DesignJob& job, DesignScratch& s) {
             pass_down(job, s, run.target, f.j, f.multiplier * s.moments[f.i]);
         }
     }
+    reverse_traces(p, s.matrix, job.sizes.linear, job.sizes.columns);
 }
 
 void value_adjoints(const MtpProgram& p, const DesignScratch& s) {
@@ -127,6 +139,7 @@ void value_adjoints(const MtpProgram& p, const DesignScratch& s) {
             a[f.i] += t * s.moments[f.j];
             a[f.j] += t * s.moments[f.i];
         }
+    reverse_traces(p, a, 1, 1);
 }
 
 // Tangents of the moments by the radial coefficients (species of neighbour, mu, q) of this centre.
@@ -145,6 +158,10 @@ void basic_tangents(const DesignJob& job, DesignScratch& s, std::size_t count) {
                 for (int c = 0; c < n_q; ++c) t[c] += factor * q[c];
             }
     }
+    for (const MtpProgram::Trace* t = p.traces.data(); t != p.traces.data() + p.traces.size(); ++t)
+        for (std::size_t c = 0; c < width; ++c)
+            s.tangents[t->target * width + c] = s.tangents[t->whole * width + c] -
+                                                s.tangents[t->first * width + c] - s.tangents[t->second * width + c];
 }
 
 // Forward tangents of all moments, then tangents of all adjoints (forward over reverse).
@@ -174,7 +191,8 @@ void radial_adjoints(const DesignJob& job, DesignScratch& s) {
             for (std::size_t c = 0; c < width; ++c) aj[c] += y * above[c] + t * di[c];
         }
     }
-    for (int b = 0; b < p.n_basic; ++b) {
+    reverse_traces(p, da, width, width);
+    for (int b = 0; b < p.n_summed; ++b) {
         double* to = s.matrix + b * job.sizes.columns + job.sizes.linear;
         for (std::size_t c = 0; c < width; ++c) to[c] = da[b * width + c];
     }
@@ -187,7 +205,7 @@ void moment_gradients(const DesignJob& job, DesignScratch& s, std::size_t count)
         const double *u = s.unit + 4 * n, *m = s.monomials + n * p.n_monomials;
         const double *f = s.functions + n * 2 * p.spec.n_radial, *df = f + p.spec.n_radial;
         for (int d = 0; d < 3; ++d) {
-            double* out = s.gradients + (3 * n + d) * p.n_basic;
+            double* out = s.gradients + (3 * n + d) * p.n_summed;
             for (int mu = 0; mu < p.spec.n_radial; ++mu)
                 for (int k = 0; k < p.prefix[mu]; ++k) {
                     const auto &low = p.lower[k];
@@ -224,7 +242,7 @@ void panel(const double* d, std::size_t n_rows, std::size_t inner, const double*
 }
 
 void multiply_matrices(const DesignJob& job, DesignScratch& s, std::size_t n_rows) {
-    const std::size_t width = job.sizes.columns, inner = job.program->n_basic;
+    const std::size_t width = job.sizes.columns, inner = job.program->n_summed;
     constexpr std::size_t wide = lanes == 8 ? 4 : 2;
     std::size_t c = 0;
     for (; c + wide * lanes <= width; c += wide * lanes)

@@ -25,7 +25,7 @@ struct DesignScratch {
     double *tangents = nullptr, *tangent_adjoints = nullptr; // (n_moments, radial)
     double *sparse = nullptr; // adjoints of products by block
     double *matrix = nullptr; // (n_basic, columns): d(adjoint of basic moment)/d(parameter)
-    double *gradients = nullptr; // (3 room, n_basic): dM/dr_j
+    double *gradients = nullptr; // (3 room, n_summed): dM/dr_j
     double *rows = nullptr; // (3 room, columns)
     const std::size_t* sparse_start = nullptr; // (n_moments,), for products
 };

@@ -34,7 +34,7 @@ class Memory {
         const std::size_t lengths[] = {
             3 * room, 4 * room, 2 * room * p.spec.n_chebyshev, 2 * room * p.spec.n_radial,
             room * p.n_monomials, moments, moments, tangents, tangents, sizes.sparse,
-            p.n_basic * sizes.columns, 3 * room * p.n_basic, 3 * room * sizes.columns};
+            p.n_basic * sizes.columns, 3 * room * p.n_summed, 3 * room * sizes.columns};
         double** pieces[] = {
             &scratch.found, &scratch.unit, &scratch.basis, &scratch.functions, &scratch.monomials,
             &scratch.moments, &scratch.adjoints, &scratch.tangents, &scratch.tangent_adjoints,

@@ -40,7 +40,7 @@ class Memory {
         scratch.slots = room * std::min<std::size_t>(p.spec.n_species, n) + unroll_forward;
         const std::size_t sizes[] = {
             p.n_moments * n, p.n_moments * n,
-            p.n_monomials * n * unroll_forward, p.n_monomials * n * unroll_forward,
+            static_cast<std::size_t>(p.spec.n_species) * p.spec.n_radial * p.spec.n_chebyshev * n,
             3 * room * n, scratch.slots * slot_size(p.spec.n_radial) * n,
             scratch.slots * 2 * p.spec.n_chebyshev * n,
             room * n, scratch.slots * n, scratch.slots};
@@ -49,11 +49,11 @@ class Memory {
         data_.reset(static_cast<double*>(std::aligned_alloc(64, total * sizeof(double))));
         if (!data_) throw std::bad_alloc();
         double* next = data_.get();
-        double** doubles[] = {&scratch.moments, &scratch.adjoints, &scratch.monomials, &scratch.weights,
+        double** doubles[] = {&scratch.moments, &scratch.adjoints, &scratch.row,
                               &scratch.found, &scratch.slot, &scratch.basis};
-        for (int k = 0; k < 7; ++k) *doubles[k] = next, next += padded(sizes[k]);
+        for (int k = 0; k < 6; ++k) *doubles[k] = next, next += padded(sizes[k]);
         std::int32_t** integers[] = {&scratch.points, &scratch.slot_atom, &scratch.slot_type};
-        for (int k = 0; k < 3; ++k) *integers[k] = reinterpret_cast<std::int32_t*>(next), next += padded(sizes[7 + k]);
+        for (int k = 0; k < 3; ++k) *integers[k] = reinterpret_cast<std::int32_t*>(next), next += padded(sizes[6 + k]);
     }
     Scratch scratch;
 
@@ -130,8 +130,9 @@ void evaluate(const MtpProgram& program, const System& system, MtpResult& result
     if (result.features)
         std::fill_n(result.features, static_cast<std::size_t>(program.n_parameters()) * system.n_atoms, 0.0);
     if (result.forces) std::fill_n(result.forces, n_forces, 0.0);
+    const std::size_t width = result.feature_sum ? program.n_parameters() : 0;
     std::vector<BlockTarget> parts(n_parts);
-    std::vector<std::vector<double>> buffers(n_parts);
+    std::vector<std::vector<double>> buffers(n_parts), rows(n_parts);
     std::vector<std::exception_ptr> errors(n_parts);
     const auto work = [&](std::size_t t) {
         try {
@@ -139,6 +140,8 @@ void evaluate(const MtpProgram& program, const System& system, MtpResult& result
             parts[t].forces = result.forces ? (t ? buffers[t].data() : result.forces) : nullptr;
             parts[t].site_energies = result.site_energies;
             parts[t].features = result.features;
+            rows[t].assign(width, 0.0);
+            parts[t].feature_sum = width ? rows[t].data() : nullptr;
             run_blocks(kernel, blocks, blocks.size() * t / n_parts, blocks.size() * (t + 1) / n_parts, parts[t]);
         } catch (...) {
             errors[t] = std::current_exception();
@@ -153,6 +156,9 @@ void evaluate(const MtpProgram& program, const System& system, MtpResult& result
     result.energy = 0;
     std::fill_n(result.virial, 9, 0.0);
     for (const BlockTarget& part : parts) add(part, system.n_atoms, result);
+    std::fill_n(result.feature_sum, width, 0.0);
+    for (const auto& row : rows)
+        for (std::size_t k = 0; k < width; ++k) result.feature_sum[k] += row[k];
     result.volume = grid.volume;
 }
 

@@ -44,51 +44,67 @@ void check(const MtpSpec& s) {
 
 using Powers = std::array<int, 3>;
 
-// Monomials x^a y^b z^c up to `rank`, each from one of lower rank by one multiplication.
-std::map<Powers, int> lay_monomials(MtpProgram& p, int rank) {
-    std::map<Powers, int> index;
-    for (int r = 0; r <= rank; ++r)
-        for (int a = r; a >= 0; --a)
-            for (int b = r - a; b >= 0; --b) {
-                const Powers me = {a, b, r - a - b};
-                const int axis = a ? 0 : (b ? 1 : 2);
-                Powers from = me;
-                from[axis] -= r > 0;
-                p.parent.push_back(r ? index.at(from) : 0);
-                p.axis.push_back(axis);
+int rank_of(const Powers& e) { return e[0] + e[1] + e[2]; }
+
+int index_of(const Powers& e) {
+    return e[2] ? tall_index(rank_of(e), e[1]) : plain_index(rank_of(e), e[1]);
+}
+
+// The monomials with at most one z up to `top`, each one multiplication from one of lower rank.
+void lay_monomials(MtpProgram& p, int top) {
+    p.n_monomials = (top + 1) * (top + 1);
+    for (int r = 0; r <= top; ++r)
+        for (int c = 0; c <= std::min(r, 1); ++c)
+            for (int b = 0; b <= r - c; ++b) {
+                const Powers me = {r - c - b, b, c};
                 std::array<std::int32_t, 3> low{};
                 std::array<double, 3> power{};
                 for (int k = 0; k < 3; ++k) {
                     Powers less = me;
                     --less[k];
-                    low[k] = me[k] ? index.at(less) : -1;
+                    low[k] = me[k] ? index_of(less) : -1;
                     power[k] = me[k];
                 }
+                const int axis = me[2] ? 2 : (me[0] ? 0 : 1);
+                p.parent.push_back(r ? low[axis] : 0);
+                p.axis.push_back(axis);
                 p.lower.push_back(low);
                 p.power.push_back(power);
-                const int next = static_cast<int>(index.size());
-                index[me] = next;
             }
-    p.n_monomials = static_cast<int>(index.size());
-    return index;
+}
+
+// The number of a basic moment; those with z twice or more are made, and what they follow from.
+std::int32_t basic_of(MtpProgram& p, std::map<std::pair<int, Powers>, std::int32_t>& made, int mu,
+                      const Powers& e) {
+    if (e[2] < 2) return p.offset[mu] + index_of(e);
+    const auto known = made.find({mu, e});
+    if (known != made.end()) return known->second;
+    const std::int32_t whole = basic_of(p, made, mu, {e[0], e[1], e[2] - 2});
+    const std::int32_t first = basic_of(p, made, mu, {e[0] + 2, e[1], e[2] - 2});
+    const std::int32_t second = basic_of(p, made, mu, {e[0], e[1] + 2, e[2] - 2});
+    const std::int32_t me = p.n_basic++;
+    p.traces.push_back({me, whole, first, second});
+    made[{mu, e}] = me;
+    return me;
 }
 
 // Number every moment anew; returns old -> new.
 std::vector<std::int32_t> renumber(MtpProgram& p) {
     const MtpSpec& s = p.spec;
-    std::vector<int> ranks(s.n_radial, -1);
-    for (const auto& b : s.basic) ranks[b[0]] = std::max(ranks[b[0]], b[1] + b[2] + b[3]);
-    const auto index = lay_monomials(p, *std::max_element(ranks.begin(), ranks.end()));
+    p.rank.assign(s.n_radial, 0);
+    for (const auto& b : s.basic) p.rank[b[0]] = std::max(p.rank[b[0]], b[1] + b[2] + b[3]);
+    lay_monomials(p, *std::max_element(p.rank.begin(), p.rank.end()));
     for (int mu = 0; mu < s.n_radial; ++mu) {
-        const int r = ranks[mu];
-        p.offset.push_back(p.n_basic);
-        p.prefix.push_back((r + 1) * (r + 2) * (r + 3) / 6);
-        p.n_basic += p.prefix.back();
+        p.offset.push_back(p.n_summed);
+        p.prefix.push_back((p.rank[mu] + 1) * (p.rank[mu] + 1));
+        p.n_summed += p.prefix.back();
     }
+    p.n_basic = p.n_summed;
+    std::map<std::pair<int, Powers>, std::int32_t> made;
     std::vector<std::int32_t> renamed(s.n_moments, -1);
     for (std::size_t n = 0; n < s.basic.size(); ++n) {
         const auto& b = s.basic[n];
-        renamed[n] = p.offset[b[0]] + index.at({b[1], b[2], b[3]});
+        renamed[n] = basic_of(p, made, b[0], {b[1], b[2], b[3]});
     }
     p.n_moments = p.n_basic;
     for (std::size_t m = s.basic.size(); m < renamed.size(); ++m) renamed[m] = p.n_moments++;
@@ -119,6 +135,47 @@ void lay_products(MtpProgram& p, const std::vector<std::int32_t>& renamed) {
     }
 }
 
+using Terms = std::map<double, std::vector<Fold::Entry>>; // by multiplier
+
+void append(Fold& fold, std::int32_t target, const Terms& terms, double constant) {
+    const auto begin = static_cast<std::int32_t>(fold.parts.size());
+    for (const auto& [multiplier, entries] : terms) {
+        const auto first = static_cast<std::int32_t>(fold.entries.size());
+        fold.entries.insert(fold.entries.end(), entries.begin(), entries.end());
+        fold.parts.push_back({multiplier, first, static_cast<std::int32_t>(fold.entries.size())});
+    }
+    fold.sums.push_back({target, begin, static_cast<std::int32_t>(fold.parts.size()), constant});
+}
+
+// Both directions gather: what is summed is in a register, and written once.
+void lay_folds(MtpProgram& p) {
+    std::vector<Terms> above(p.n_moments);
+    std::vector<bool> filled(p.n_moments, false);
+    for (const MtpProgram::Run& run : p.runs) filled[run.target] = true;
+    for (std::int32_t m = p.n_basic; m < p.n_moments; ++m) // nothing adds up to it: zero
+        if (!filled[m]) append(p.forward, m, {}, 0);
+    for (const MtpProgram::Run& run : p.runs) {
+        Terms terms;
+        for (int n = run.begin; n < run.end; ++n) {
+            const Product& f = p.products[n];
+            terms[f.multiplier].push_back({f.i, f.j});
+            if (f.i == f.j) {
+                above[f.i][2 * f.multiplier].push_back({run.target, f.i});
+                continue;
+            }
+            above[f.i][f.multiplier].push_back({run.target, f.j});
+            above[f.j][f.multiplier].push_back({run.target, f.i});
+        }
+        append(p.forward, run.target, terms, 0);
+    }
+    std::vector<double> constant(p.n_moments, 0);
+    for (int k = 0; k < p.n_scalars(); ++k) constant[p.scalars[k]] += p.spec.moment_coeffs[k];
+    const auto gather = [&](std::int32_t m) { append(p.reverse, m, above[m], constant[m]); };
+    for (auto run = p.runs.rbegin(); run != p.runs.rend(); ++run) gather(run->target);
+    for (std::int32_t m = p.n_moments; m-- > 0;)
+        if (!filled[m]) gather(m);
+}
+
 // Which blocks of 8 scalar functions depend on each moment.
 void lay_blocks(MtpProgram& p) {
     std::vector<std::set<std::int32_t>> reach(p.n_moments);
@@ -127,6 +184,9 @@ void lay_blocks(MtpProgram& p) {
         for (int n = run->begin; n < run->end; ++n)
             for (std::int32_t m : {p.products[n].i, p.products[n].j})
                 reach[m].insert(reach[run->target].begin(), reach[run->target].end());
+    for (auto t = p.traces.rbegin(); t != p.traces.rend(); ++t)
+        for (std::int32_t m : {t->whole, t->first, t->second})
+            reach[m].insert(reach[t->target].begin(), reach[t->target].end());
     p.blocks.resize(p.n_moments);
     for (int m = 0; m < p.n_moments; ++m) p.blocks[m].assign(reach[m].begin(), reach[m].end());
 }
@@ -153,6 +213,7 @@ MtpProgram::MtpProgram(const MtpSpec& specification) : spec(specification) {
     lay_products(*this, renamed);
     for (std::int32_t m : spec.mapping) scalars.push_back(renamed[m]);
     for (double c : spec.radial) scaled.push_back(c * spec.scaling);
+    lay_folds(*this);
     lay_blocks(*this);
     lay_edge(*this);
 }

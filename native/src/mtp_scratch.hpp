@@ -9,7 +9,7 @@ struct Scratch {
     std::size_t room = 0; // neighbours an atom may have
     std::size_t slots = 0; // neighbour slots a block may have
     double *moments = nullptr, *adjoints = nullptr; // (n_moments, lanes)
-    double *monomials = nullptr, *weights = nullptr; // (n_monomials, unroll, lanes)
+    double* row = nullptr; // (n_species, n_radial, n_chebyshev, lanes): dE_i/dc without scaling
     double* found = nullptr; // (3, room) of one search, then (lanes, 3, room)
     std::int32_t* points = nullptr; // (lanes, room)
     double* slot = nullptr; // (slots, slot_size, lanes)
@@ -24,6 +24,7 @@ struct BlockTarget {
     double* forces = nullptr;
     double* site_energies = nullptr;
     double* features = nullptr;
+    double* feature_sum = nullptr;
     int fault[2] = {-1, -1}; // two atoms that coincide
 };
 

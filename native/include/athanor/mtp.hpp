@@ -34,20 +34,38 @@ struct Product {
     double multiplier;
 };
 
-// The spec laid out for the kernels. Moments are renumbered: for each mu, all monomials up to the
-// highest rank it needs (a prefix of the monomials), then the products in ascending order.
+// Sums of products as the evaluation wants them: entries of one multiplier stand together. The sum
+// at `target` is that of multiplier * left * right over its parts, plus `constant`.
+struct Fold {
+    struct Entry { std::int32_t left, right; };
+    struct Part { double multiplier; std::int32_t begin, end; };
+    struct Sum { std::int32_t target, begin, end; double constant; };
+    std::vector<Entry> entries;
+    std::vector<Part> parts;
+    std::vector<Sum> sums;
+};
+
+// The spec laid out for the kernels. Moments are renumbered. First come those that are summed over
+// neighbours: for each mu the monomials x^a y^b z^c with c <= 1 up to the highest rank it needs.
+// Then the basic moments with c >= 2, which follow from x^2 + y^2 + z^2 = 1; then the products in
+// ascending order.
 struct MtpProgram {
     MtpSpec spec;
-    int n_monomials = 0; // x^a y^b z^c by rank
+    // x^a y^b z^c with c <= 1: (highest rank + 1)^2 of them, as `plain_index` and `tall_index` say
+    int n_monomials = 0;
     std::vector<std::int32_t> parent, axis; // monomial = parent * (x, y or z); [0] is 1
     std::vector<std::array<std::int32_t, 3>> lower; // d/dx, d/dy, d/dz: index of the monomial, -1: 0
     std::vector<std::array<double, 3>> power; // its factor
-    std::vector<std::int32_t> prefix, offset; // per mu: how many monomials, where they start
-    int n_basic = 0, n_moments = 0; // renumbered
+    std::vector<std::int32_t> rank, prefix, offset; // per mu: highest rank, its monomials, first moment
+    struct Trace { std::int32_t target, whole, first, second; }; // target = whole - first - second
+    std::vector<Trace> traces; // in an order in which all on the right are complete when used
+    int n_summed = 0, n_basic = 0, n_moments = 0; // renumbered; each includes those before it
     std::vector<Product> products;
     struct Run { std::int32_t target, begin, end; };
     std::vector<Run> runs; // products [begin, end) add up to the moment `target`
     std::vector<std::int32_t> scalars; // per scalar function: its moment
+    Fold forward; // the moments that are products, from moments
+    Fold reverse; // dE_i/dM of every moment, from adjoints (left) and moments (right), without traces
     std::vector<double> scaled; // radial coefficients times scaling, (i, j, mu, q)
     std::vector<double> edge; // Q_q and Q'_q at min_dist, without scaling: (2, n_chebyshev)
     // scalars that depend on each moment, as blocks of 8 columns, for the design rows
@@ -58,6 +76,10 @@ struct MtpProgram {
     int n_radial_parameters() const { return static_cast<int>(scaled.size()); }
     int n_parameters() const { return n_radial_parameters() + spec.n_species + n_scalars(); }
 };
+
+// Place of x^(rank-b) y^b, and of x^(rank-1-b) y^b z, among the monomials.
+constexpr int plain_index(int rank, int b) { return rank * rank + b; }
+constexpr int tall_index(int rank, int b) { return rank * rank + rank + 1 + b; }
 
 enum class Isa { automatic, plain, avx2, avx512 };
 bool supported(Isa isa);
@@ -71,6 +93,7 @@ struct MtpResult {
     double* forces = nullptr; // (n_atoms, 3)
     double* site_energies = nullptr; // (n_atoms,)
     double* features = nullptr; // (n_atoms, n_parameters), dE_i/dtheta
+    double* feature_sum = nullptr; // (n_parameters,), dE/dtheta
 };
 
 void evaluate(const MtpProgram& program, const System& system, MtpResult& result, int n_threads,
