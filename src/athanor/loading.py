@@ -8,15 +8,20 @@ from pathlib import Path
 from athanor.errors import ConfigError, FormatError
 from athanor.potentials import Potential, load_folder
 
+STATES = (".almtp", ".als", ".mvs")
+"""Suffixes of MLIP's potentials with an active-learning state (MLIP-3, MLIP-2, early MLIP-2)."""
+PUBLISHED = (".mtp", *STATES)
+
 
 def load(path: str | Path, species: Sequence[str] | None = None) -> Potential:
     """Load a fitted potential.
 
     Parameters
     ----------
-    path : a folder that athanor saved, or an MLIP `.mtp` file.
-    species : chemical symbols in the order of the file's species indices; needed for `.mtp`, which
-        has only indices, and refused for our folders, which know their elements.
+    path : a folder that athanor saved, or an MLIP file (`.mtp`; `.almtp` and `.als`, whose
+        active-learning state is not looked at).
+    species : chemical symbols in the order of the file's species indices; needed for MLIP's files,
+        which have only indices, and refused for our folders, which know their elements.
 
     Raises
     ------
@@ -30,11 +35,16 @@ def load(path: str | Path, species: Sequence[str] | None = None) -> Potential:
         return load_folder(path)
     if not path.exists():
         raise FormatError(path, None, "there is no such file or folder")
-    if path.suffix != ".mtp":
-        raise FormatError(path, None, "a potential is a folder saved by athanor or a .mtp file")
+    if path.suffix not in PUBLISHED:
+        raise FormatError(
+            path,
+            None,
+            f"a potential is a folder saved by athanor or a file {', '.join(PUBLISHED[:3])}",
+        )
     if species is None:
         raise ConfigError(
-            f"{path}: .mtp files have only indices; name the species in their order, e.g. Al,Ni"
+            f"{path}: {path.suffix} files have only indices; name the species in their order, "
+            "e.g. Al,Ni"
         )
     from athanor.potentials.mtp import MomentTensorPotential
 

@@ -176,7 +176,7 @@ WRONG = [
     (r"moment_coeffs = \{[^,]*, ", "moment_coeffs = {", 33, "found 4 numbers, expected 5"),
     (r"moment_coeffs = \{[^,]*, ", "moment_coeffs = {inf, ", 33, "found 'inf', expected a number"),
     (r"\}\n\Z", "\n", 34, "found the end, expected '}'"),
-    (r"\Z", "#MVS_v1.1", 34, "expected the end of the file"),
+    (r"\Z", "left over", 34, "expected the end of the file"),
 ]
 
 

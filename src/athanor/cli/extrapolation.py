@@ -24,11 +24,16 @@ from athanor.cli.files import (
 from athanor.cli.progress import in_batches
 from athanor.data.durable import write_file
 from athanor.errors import ConfigError
+from athanor.loading import STATES
 from athanor.query import Grade, Query, QueryConfig
 from athanor.query import kinds as query_kinds
 
 TrainingArgument = Annotated[
-    Path, typer.Argument(metavar="TRAINING", help="What it was fitted to; labels are not needed.")
+    Path,
+    typer.Argument(
+        metavar="TRAINING",
+        help="What it was fitted to; labels are not needed. Or MLIP's state: .als, .almtp.",
+    ),
 ]
 SaveOption = Annotated[
     float | None, typer.Option("--save", help="Grade from which a structure is worth a label.")
@@ -47,9 +52,9 @@ PUBLISHED_SELECT = 1.1
 def query_of(
     opened: Opened, training: Path, *, save: float | None, halt: float | None, by: str | None = None
 ) -> Query:
-    """Fit the D-optimality query to the geometries of a training set.
+    """Fit the D-optimality query to a training set's geometries, or take MLIP's state as it is.
 
-    Raises ConfigError (thresholds, a potential without features), FormatError.
+    Raises ConfigError (thresholds, a potential without features, another's state), FormatError.
     """
     recipe = doptimality(save=save, halt=halt, by=by)
     if not hasattr(opened.potential, "features"):
@@ -57,6 +62,10 @@ def query_of(
             "this potential has no features (derivatives by its parameters), which grades by "
             "D-optimality need; use one that has, e.g. kind mtp"
         )
+    if training.suffix in STATES:
+        from athanor.query.state import query_from_state
+
+        return query_from_state(opened.potential, training, recipe=recipe)
     known = geometry_only(training, species=opened.species)
     try:
         return recipe.fit(opened.potential, known)

@@ -21,14 +21,14 @@ from athanor.errors import (
     StructureError,
     UnknownElementError,
 )
-from athanor.loading import load
+from athanor.loading import PUBLISHED, load
 from athanor.potentials import Potential
 from athanor.structure import Frame, Labels
 
 SpeciesOption = Annotated[
     str | None,
     typer.Option(
-        "--species", help="Chemical symbols by species index, for .mtp and .cfg files: Al,Ni."
+        "--species", help="Chemical symbols by species index, for MLIP's .mtp, .als, .cfg: Al,Ni."
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="File to write; it must not exist yet.")]
@@ -59,7 +59,7 @@ def open_potential(path: Path, *, species: tuple[str, ...] | None) -> Opened:
 
     Raises FormatError, ConfigError.
     """
-    if path.suffix == ".mtp" and not path.is_dir():
+    if path.suffix in PUBLISHED and not path.is_dir():
         return Opened(load(path, species), species)
     potential = load(path)
     if species is not None and set(species) != potential.elements:

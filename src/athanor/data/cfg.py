@@ -114,7 +114,16 @@ def read_cfg(path: str | Path, species: Sequence[str] | None) -> list[CfgRecord]
     """
     path = Path(path)
     symbols = _symbols(species, where=str(path))
-    lines = _Lines(path, read_text(path, expected="MLIP configurations"))
+    return parse_cfg(path, read_text(path, expected="MLIP configurations"), symbols)
+
+
+def parse_cfg(path: Path, text: str, species: Sequence[str]) -> list[CfgRecord]:
+    """Read the configurations of a `.cfg` file's text; `path` is only named in messages.
+
+    Raises FormatError, StructureError, ConfigError as `read_cfg`.
+    """
+    symbols = _symbols(species, where=str(path))
+    lines = _Lines(path, text)
     records: list[CfgRecord] = []
     while lines.peek():
         draft = _configuration(lines)

@@ -9,9 +9,9 @@ import numpy as np
 
 from athanor.data.durable import write_file
 from athanor.data.species import check_species
-from athanor.data.text import read_text
+from athanor.data.text import decoded, read_bytes
 from athanor.errors import ConfigError, FolderError, FormatError
-from athanor.potentials._mtp.mlip_text import PAIR, MlipText
+from athanor.potentials._mtp.mlip_text import PAIR, MlipText, potential_part
 from athanor.potentials._mtp.model import IndexTables, IntArray, MtpModel
 from athanor.structure import FloatArray
 
@@ -22,7 +22,8 @@ LARGEST_RANK = 64
 def read_mtp(path: str | Path, species: Sequence[str]) -> MtpModel:
     """Read an MLIP 1.1.0 potential; white space is free, all the rest is checked.
 
-    Radial functions that no basic moment uses have no influence and are left out.
+    Radial functions that no basic moment uses have no influence and are left out, and so is an
+    active-learning state behind the potential (see mlip_state).
 
     Parameters
     ----------
@@ -37,7 +38,8 @@ def read_mtp(path: str | Path, species: Sequence[str]) -> MtpModel:
     """
     path = Path(path)
     names = check_species(species, where=str(path))
-    text = MlipText(path, read_text(path, expected="an MLIP potential"))
+    content = potential_part(read_bytes(path))
+    text = MlipText(path, decoded(path, content, expected="an MLIP potential"))
     name, scaling = _head(text, names)
     min_dist, max_dist = _interval(text)
     radial = _radial(text, len(names))

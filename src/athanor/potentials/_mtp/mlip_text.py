@@ -17,6 +17,14 @@ PAIR = re.compile(r"(\d{1,9})\s*-\s*(\d{1,9})(?!\S)", re.ASCII)
 WORD = re.compile(r"[{},=]|[^\s{},=]+")
 BLANK = re.compile(r"\s*")
 LINE = re.compile(r"[^\n]*")
+STATE = re.compile(rb"\n(?:\^|#MVS_v)")
+"""Where an active-learning state begins behind a potential: MLIP-2, MLIP-3."""
+
+
+def potential_part(content: bytes) -> bytes:
+    """What of a file is the potential: all, or what precedes an active-learning state."""
+    found = STATE.search(content)
+    return content if found is None else content[: found.start() + 1]
 
 
 class MlipText:
