@@ -293,6 +293,26 @@ class FeaturesOutOfOrder(LennardJones):
         return [np.sort(table, axis=0) for table in LennardJones.features(self, structures)]
 
 
+class AnotherEnergyWithFeatures(LennardJones):
+    __slots__ = ()
+
+    def predict_with_features(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, FloatArray]]:
+        labels = [replace(one, energy=one.energy + 1e-6) for one in self.predict(structures)]
+        return list(zip(labels, self.features(structures), strict=True))
+
+
+class MeansWithLabels(LennardJones):
+    __slots__ = ()
+
+    def predict_with_features(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, FloatArray]]:
+        means = [table.mean(axis=0) + 0 * table for table in self.features(structures)]
+        return list(zip(self.predict(structures, stress=stress), means, strict=True))
+
+
 BROKEN = [
     (HalfTheForce, "forces", "numerical gradient"),
     (ActionOnly, "net_force", "sum of the forces"),
@@ -331,6 +351,8 @@ BROKEN = [
     (AcceptsCoincidence, "bad_structures", "is accepted"),
     (FeaturesByStructure, "features", "rows"),
     (FeaturesOutOfOrder, "features", "renumbered"),
+    (AnotherEnergyWithFeatures, "features", "with features, energy"),
+    (MeansWithLabels, "features", "with labels"),
 ]
 
 

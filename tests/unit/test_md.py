@@ -14,8 +14,11 @@ from ase.build import bulk
 
 from athanor.calculator import calculator
 from athanor.errors import ConfigError, StructureError, UnknownElementError
+from athanor.potentials import predict_with_features
 from athanor.potentials.lj import LennardJones
 from athanor.query import Grade
+from athanor.query._maxvol import ActiveSet
+from athanor.query.doptimality import DOptimalQuery
 from athanor.sample import Harvest, sampler_kinds
 from athanor.sample._trial import DirectCalculator
 from athanor.sample.md import MDSampler
@@ -258,6 +261,59 @@ def test_one_evaluation_per_step() -> None:
     counted = Spoilt(lambda labels: labels, after=10**9)
     ran(Scripted([1.0]), counted)
     assert len(counted.calls) == 101
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Argon that notes what it is asked for."""
+
+    asked: list[str] = field(default_factory=list)
+    elements: frozenset[str] = ARGON.elements
+    cutoff: float = ARGON.cutoff
+
+    def predict(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Labels]:
+        self.asked.append("labels")
+        return ARGON.predict(structures, stress=stress)
+
+    def features(self, structures: Sequence[Atoms]) -> list[np.ndarray]:
+        self.asked.append("features")
+        return ARGON.features(structures)
+
+    def predict_with_features(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, np.ndarray]]:
+        self.asked.append("both")
+        return predict_with_features(ARGON, structures, stress=stress)
+
+    def save(self, folder: Path) -> None:
+        raise AssertionError("not saved")
+
+
+def grading(potential: object) -> DOptimalQuery:
+    """Knows so little that no frame is new to it: every grade is a number below `save`."""
+    rng = np.random.default_rng(5)
+    rows = np.concatenate([t for t in ARGON.features([crystal()])]) * rng.normal(size=(32, 1))
+    active = ActiveSet.of(np.concatenate([rows, 100 * np.eye(rows.shape[1])]))
+    return DOptimalQuery(potential, active, "structure", 1e6, 1e7)
+
+
+@pytest.mark.parametrize(("relaxed", "every"), [(0, 10), (7, 5), (6, 3), (4, 10)])
+def test_a_frame_that_is_graded_is_evaluated_once(relaxed: int, every: int) -> None:
+    potential = Counted()
+    query = grading(potential)
+    start = crystal()
+    start.rattle(0.05, seed=3)
+    keys = {"steps": 42, "relax_steps": relaxed, "check_every": every}
+    harvest = ran(query, potential, start=start, **keys)
+    graded = len(harvest.trace["grade"])
+    assert potential.asked.count("both") == graded
+    assert "features" not in potential.asked
+    assert potential.asked.count("labels") == relaxed + 1 + 42 - graded
+    # a query of another potential is asked apart, and finds the same
+    other = ran(grading(ARGON), potential, start=start, **keys)
+    assert potential.asked.count("both") == graded
+    for name, values in harvest.trace.items():
+        np.testing.assert_allclose(values, other.trace[name], rtol=1e-9, atol=1e-9)
 
 
 def test_the_direct_calculator_agrees_with_the_public_one() -> None:

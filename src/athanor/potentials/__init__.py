@@ -60,6 +60,34 @@ class HasFeatures(Protocol):
         ...
 
 
+@runtime_checkable
+class HasLabelledFeatures(Protocol):
+    """A potential that gives labels and features in one evaluation (optional, beside features).
+
+    Use `predict_with_features`, which does with any potential that has features.
+    """
+
+    def predict_with_features(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, FloatArray]]:
+        """What `predict` and `features` give, for each structure."""
+        ...
+
+
+class PotentialWithFeatures(Potential, HasFeatures, Protocol):
+    """A potential that can be graded."""
+
+
+def predict_with_features(
+    potential: PotentialWithFeatures, structures: Sequence[Atoms], *, stress: bool = True
+) -> list[tuple[Labels, FloatArray]]:
+    """Labels and features of each structure, in one evaluation where the potential has that."""
+    if isinstance(potential, HasLabelledFeatures):
+        return potential.predict_with_features(structures, stress=stress)
+    labels = potential.predict(structures, stress=stress)
+    return list(zip(labels, potential.features(structures), strict=True))
+
+
 class PotentialConfig(Component):
     """The recipe of a potential; it is the [potential] section of a campaign file."""
 

@@ -76,9 +76,20 @@ class MomentTensorPotential:
         """
         return [self._evaluate(atoms, forces=False, features=True)[5] for atoms in structures]
 
+    def predict_with_features(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, FloatArray]]:
+        """Labels and features of each structure, for little more than the labels cost."""
+        return [self._both(atoms, stress=stress, features=True) for atoms in structures]
+
     def _labels(self, atoms: Atoms, *, stress: bool) -> Labels:
-        energy, forces, virial, volume, _, _ = self._evaluate(atoms, forces=True, features=False)
-        return Labels(energy, forces, virial / volume if stress and volume > 0 else None)
+        return self._both(atoms, stress=stress, features=False)[0]
+
+    def _both(self, atoms: Atoms, *, stress: bool, features: bool) -> tuple[Labels, FloatArray]:
+        energy, forces, virial, volume, _, table = self._evaluate(
+            atoms, forces=True, features=features
+        )
+        return Labels(energy, forces, virial / volume if stress and volume > 0 else None), table
 
     def _evaluate(
         self, atoms: Atoms, *, forces: bool, features: bool

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -16,7 +16,7 @@ from ase import Atoms
 from athanor.component import Component, discover
 from athanor.data.dataset import Dataset
 from athanor.potentials import Potential
-from athanor.structure import FloatArray
+from athanor.structure import FloatArray, Labels
 
 Verdict = Literal["keep", "save", "halt"]
 
@@ -28,7 +28,8 @@ class Grade:
     Attributes
     ----------
     value : the structure's grade (the query says which quantity and unit).
-    per_atom : (n_atoms,) the same by atom, or None where the query has none.
+    per_atom : (n_atoms,) the same by atom, or None where the query has none (where that costs, of
+        structures to keep).
     verdict : keep (trusted), save (worth a label), halt (stop the dynamics here).
     """
 
@@ -38,7 +39,10 @@ class Grade:
 
 
 class Query(Protocol):
-    """Fitted to one potential and one training set; immutable, pickles."""
+    """Fitted to one potential and one training set; immutable, pickles.
+
+    A query that grades what the potential computes anyhow is also `GradesInPassing`.
+    """
 
     def grade(self, structures: Sequence[Atoms]) -> list[Grade]: ...
 
@@ -50,6 +54,22 @@ class Query(Protocol):
         rng: np.random.Generator,
     ) -> list[int]:
         """Indices into the pool, most wanted first, at most `budget`, diverse, no duplicates."""
+        ...
+
+
+@runtime_checkable
+class GradesInPassing(Protocol):
+    """A query that labels and grades in one evaluation (optional)."""
+
+    @property
+    def potential(self) -> Potential:
+        """What gives the labels."""
+        ...
+
+    def evaluated(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, Grade]]:
+        """Labels by `potential` and grade of each structure."""
         ...
 
 

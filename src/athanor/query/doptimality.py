@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -10,14 +10,26 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field, model_validator
 
+from athanor.data.batches import batches_of
 from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError, FitError
-from athanor.potentials import HasFeatures, Potential
+from athanor.potentials import (
+    HasFeatures,
+    Potential,
+    PotentialWithFeatures,
+    predict_with_features,
+)
 from athanor.query import Grade, QueryConfig, Verdict
-from athanor.query._maxvol import ActiveSet
-from athanor.structure import FloatArray, structure_id
+from athanor.query._maxvol import ActiveSet, held
+from athanor.query._search import Chunk
+from athanor.structure import FloatArray, Labels, structure_id
 
 By = Literal["structure", "atom"]
+Batches = Callable[[], Iterable[Sequence[Atoms]]]
+"""Gives the same structures again, batch by batch."""
+
+TABLE_BYTES = 2**28
+"""Derivatives of a training set by atom are kept up to this size, else computed in every pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +38,8 @@ class DOptimalQuery:
 
     By structure, b is the mean over atoms of dE_i/dtheta, and the grade of an atom is the gamma of
     its own dE_i/dtheta with the same A: it shows where in a structure the novelty is (a structure's
-    grade is at most the mean of its atoms'). By atom, b is dE_i/dtheta of one atom, A is made
+    grade is at most the mean of its atoms'). It costs n_atoms times as much, so it is there only
+    for structures that are not to be kept. By atom, b is dE_i/dtheta of one atom, A is made
     of atoms, and a structure's grade is that of its worst atom. A derivative that is not finite has
     grade inf.
 
@@ -38,7 +51,7 @@ class DOptimalQuery:
     save, halt : thresholds of the grade (gamma_select and gamma_break of the paper).
     """
 
-    potential: HasFeatures
+    potential: PotentialWithFeatures
     active: ActiveSet
     by: By
     save: float
@@ -46,15 +59,21 @@ class DOptimalQuery:
 
     def grade(self, structures: Sequence[Atoms]) -> list[Grade]:
         """Grade of each structure (no unit): save above `save`, halt above `halt`."""
-        found = []
-        for features in self.potential.features(structures):
-            per_atom = self.active.grades(features)
-            if self.by == "structure":
-                value = float(self.active.grades(features.mean(axis=0, keepdims=True))[0])
-            else:
-                value = float(per_atom.max())
-            found.append(Grade(value, per_atom, self._verdict(value)))
-        return found
+        return [
+            self._grade(table)
+            for batch in batches_of(structures)
+            for table in self.potential.features(batch)
+        ]
+
+    def evaluated(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, Grade]]:
+        """Labels by the potential and grade of each structure, evaluated once for both."""
+        return [
+            (labels, self._grade(table))
+            for batch in batches_of(structures)
+            for labels, table in predict_with_features(self.potential, batch, stress=stress)
+        ]
 
     def select(
         self,
@@ -70,18 +89,60 @@ class DOptimalQuery:
         the largest grade first, at most `budget` of them. Equal structures count once.
         Deterministic: neither `rng` nor `grades` is used.
         """
-        first = {structure_id(atoms): index for index, atoms in reversed(list(enumerate(pool)))}
-        kept = sorted(first.values())
-        if not kept or budget <= 0:
+        return self.select_from(lambda: batches_of(pool), budget=budget)
+
+    def select_from(self, batches: Batches, *, budget: int) -> list[int]:
+        """The same for a pool that passes by in batches, of which one is held at a time.
+
+        `batches` is called twice at least, and must give the same structures each time.
+        """
+        if budget <= 0:
             return []
-        rows, owners = stacked(self.potential.features([pool[i] for i in kept]), self.by)
-        finite = np.isfinite(rows).all(axis=1)
-        rows, owners = rows[finite], owners[finite]
-        grown = self.active.extended(rows, threshold=self.save)
-        taken = np.sort(grown.origins[grown.origins >= self.active.seen]) - self.active.seen
-        order = np.argsort(-self.active.grades(rows[taken]), kind="stable")
-        chosen = dict.fromkeys(kept[k] for k in owners[taken[order]])
+        owners: list[int] = []
+
+        def passing() -> Iterator[Chunk]:
+            owners.clear()
+            return self._chunks(batches(), owners)
+
+        grown = self.active.extended_by(passing, threshold=self.save)
+        taken = grown.origins >= self.active.seen
+        numbers, rows = grown.origins[taken] - self.active.seen, grown.rows[taken]
+        ends = np.cumsum(owners)
+        order = np.lexsort((numbers, -self.active.grades(rows)))
+        chosen = dict.fromkeys(np.searchsorted(ends, numbers[order], side="right").tolist())
         return list(chosen)[:budget]
+
+    def held(self, n_atoms: int) -> int:
+        """Bytes that grading or selecting holds beside structures, `n_atoms` of them at a time."""
+        m = len(self.active.rows)
+        return held(m) + 16 * n_atoms * m
+
+    def _chunks(self, batches: Iterable[Sequence[Atoms]], owners: list[int]) -> Iterator[Chunk]:
+        """Rows that are finite, of structures not met before; `owners` gets rows per structure."""
+        met: set[int] = set()
+        first = 0
+        for batch in batches:
+            names = [int(structure_id(atoms), 16) for atoms in batch]
+            new = [k for k, name in enumerate(names) if name not in met and name not in names[:k]]
+            met.update(names)
+            counts = np.zeros(len(batch), dtype=int)
+            if new:
+                rows, owner = rows_of(self.potential, [batch[k] for k in new], self.by)
+                counts[new] = np.bincount(owner)
+                finite = np.isfinite(rows).all(axis=1)
+                yield rows[finite], first + np.flatnonzero(finite)
+            owners.extend(counts.tolist())
+            first += int(counts.sum())
+
+    def _grade(self, table: FloatArray) -> Grade:
+        """Grade of a structure from its (n_atoms, n_parameters) derivatives."""
+        if self.by == "atom":
+            per_atom = self.active.grades(table)
+            value = float(per_atom.max())
+            return Grade(value, per_atom, self._verdict(value))
+        value = float(self.active.grades(table.mean(axis=0, keepdims=True))[0])
+        verdict = self._verdict(value)
+        return Grade(value, None if verdict == "keep" else self.active.grades(table), verdict)
 
     def _verdict(self, value: float) -> Verdict:
         if value > self.halt:
@@ -121,8 +182,26 @@ class DOptimalityConfig(QueryConfig):
             )
         if len(train) == 0:
             raise FitError("the training set is empty; an active set needs at least one structure")
-        rows, _ = stacked(potential.features(train.structures), self.by)
-        return DOptimalQuery(potential, ActiveSet.of(rows), self.by, self.save, self.halt)
+        return DOptimalQuery(
+            potential, _active(potential, train.structures, self.by), self.by, self.save, self.halt
+        )
+
+
+def rows_of(
+    potential: HasFeatures, structures: Sequence[Atoms], by: By
+) -> tuple[FloatArray, np.ndarray[tuple[int], np.dtype[np.intp]]]:
+    """Rows for MaxVol, (n_rows, n_parameters), and the index of the structure each belongs to.
+
+    By structure, the derivatives of few structures are held at a time.
+    """
+    if by == "atom":
+        return stacked(potential.features(structures), by)
+    means = [
+        table.mean(axis=0)
+        for batch in batches_of(structures)
+        for table in potential.features(batch)
+    ]
+    return np.array(means).reshape(len(means), -1), np.arange(len(means))
 
 
 def stacked(
@@ -134,3 +213,19 @@ def stacked(
         return rows, np.arange(len(features))
     owners = np.repeat(np.arange(len(features)), [len(table) for table in features])
     return np.concatenate(features), owners
+
+
+def _active(potential: HasFeatures, structures: Sequence[Atoms], by: By) -> ActiveSet:
+    """Active set of a training set, whose derivatives are held at once only if they are few."""
+    m = potential.features(structures[:1])[0].shape[1]
+    if by == "structure" or 8 * m * sum(map(len, structures)) <= TABLE_BYTES:
+        return ActiveSet.of(rows_of(potential, structures, by)[0])
+
+    def passing() -> Iterator[Chunk]:
+        first = 0
+        for batch in batches_of(structures):
+            rows, _ = rows_of(potential, batch, by)
+            yield rows, first + np.arange(len(rows))
+            first += len(rows)
+
+    return ActiveSet.of_stream(passing)

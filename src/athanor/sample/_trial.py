@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from ase import Atoms
 
 from athanor.errors import StructureError
 from athanor.potentials import Potential
-from athanor.query import Grade, Query
+from athanor.query import Grade, GradesInPassing, Query
 from athanor.sample import Harvest, Stop
 from athanor.structure import FloatArray, Labels, bare, check_structure
 
@@ -22,17 +23,36 @@ class DirectCalculator:
 
     ASE's `Calculator` copies and compares the structure at every call, which for 64 atoms takes as
     long as a small moment tensor potential needs for the forces.
+
+    Parameters
+    ----------
+    query : grades in the evaluation that gives the labels, where it can.
+
+    Attributes
+    ----------
+    grading : set it while a structure is going to be graded where it moves next: one evaluation
+        serves both then.
+    labels, grade : of the structure evaluated last; the grade is None when it was not graded.
     """
 
-    def __init__(self, potential: Potential) -> None:
+    def __init__(self, potential: Potential, query: Query | None = None) -> None:
         self.potential = potential
+        self.grading = False
         self.labels: Labels | None = None
+        self.grade: Grade | None = None
+        # a query fitted to another potential has other labels
+        able = isinstance(query, GradesInPassing) and query.potential is potential
+        self._query = cast(GradesInPassing, query) if able else None
         self._at: FloatArray | None = None
 
     def _evaluate(self, atoms: Atoms) -> Labels:
         known = self.labels
         if known is None or self._at is None or not np.array_equal(self._at, atoms.positions):
-            known = self.labels = self.potential.predict([atoms], stress=False)[0]
+            if self.grading and self._query is not None:
+                ((known, self.grade),) = self._query.evaluated([atoms], stress=False)
+            else:
+                known, self.grade = self.potential.predict([atoms], stress=False)[0], None
+            self.labels = known
             self._at = atoms.positions.copy()
         return known
 
@@ -134,10 +154,19 @@ class Trial:
     healthy: list[Candidate] = field(default_factory=list)
     trace: list[dict[str, float]] = field(default_factory=list)
 
-    def judge(self, atoms: Atoms, labels: Labels | None, step: int, *, when: str) -> bool:
+    def judge(
+        self,
+        atoms: Atoms,
+        labels: Labels | None,
+        step: int,
+        *,
+        when: str,
+        grade: Grade | None = None,
+    ) -> bool:
         """Check and grade one frame; False when the run must stop here.
 
-        `when` says in words where the run is ("0.35 ps, 812 K").
+        `when` says in words where the run is ("0.35 ps, 812 K"); a `grade` that came with the
+        labels is not asked for again.
         """
         with np.errstate(
             over="ignore", invalid="ignore"
@@ -151,7 +180,7 @@ class Trial:
         if self.query is None:
             return True
         try:
-            grade = self.query.grade([frame])[0]
+            grade = grade or self.query.grade([frame])[0]
         except StructureError as error:
             self.lose("distance", str(error), when=when)
             return False

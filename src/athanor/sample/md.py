@@ -80,7 +80,7 @@ class MDSampler(SamplerConfig):
         rng = np.random.default_rng(seed)
         schedule = self.schedule.draw(rng, length_fs=self.planned * self.timestep_fs)
         atoms = bare(start)
-        atoms.calc = DirectCalculator(potential)
+        atoms.calc = DirectCalculator(potential, query)
         trial = Trial(query, self._limits(), spacing=self.save_every, capacity=self.max_saved)
         # an exploding run overflows on its way to the next check, where it is found
         with np.errstate(over="ignore", invalid="ignore"):
@@ -99,6 +99,7 @@ class MDSampler(SamplerConfig):
             return
         optimiser = FIRE(atoms, logfile=None, maxstep=RELAX_STEP)
         step = 0
+        atoms.calc.grading = True
         try:
             for _ in optimiser.irun(fmax=0.0, steps=self.relax_steps):
                 # the last frame is the first of the dynamics, which are checked on their own
@@ -106,12 +107,17 @@ class MDSampler(SamplerConfig):
                 if due and not self._relaxing(atoms, trial, step):
                     return
                 step += 1
+                atoms.calc.grading = step % self.check_every == 0 or step == self.relax_steps
         except StructureError as error:
             trial.lose("distance", str(error), when=f"relaxation step {step}")
 
     def _relaxing(self, atoms: Atoms, trial: Trial, step: int) -> bool:
         good = trial.judge(
-            atoms, atoms.calc.labels, step - self.relax_steps, when=f"relaxation step {step}"
+            atoms,
+            atoms.calc.labels,
+            step - self.relax_steps,
+            when=f"relaxation step {step}",
+            grade=atoms.calc.grade,
         )
         trial.note(
             time_fs=0.0,
@@ -134,11 +140,14 @@ class MDSampler(SamplerConfig):
             rng=rng,
         )
         done = 0
+        atoms.calc.grading = True
         try:
             forces = atoms.get_forces()
             while self._check(atoms, trial, schedule, done) and done < self.planned:
                 dynamics.set_temperature(temperature_K=schedule(done * self.timestep_fs))
-                for _ in range(min(self.check_every, self.planned - done)):
+                due = min(done + self.check_every, self.planned)
+                while done < due:
+                    atoms.calc.grading = done + 1 == due
                     forces = dynamics.step(forces)
                     done += 1
         except StructureError as error:
@@ -149,7 +158,9 @@ class MDSampler(SamplerConfig):
 
     def _check(self, atoms: Atoms, trial: Trial, schedule: Schedule, done: int) -> bool:
         time_fs = done * self.timestep_fs
-        good = trial.judge(atoms, atoms.calc.labels, done, when=_when(time_fs, atoms))
+        good = trial.judge(
+            atoms, atoms.calc.labels, done, when=_when(time_fs, atoms), grade=atoms.calc.grade
+        )
         trial.note(
             time_fs=time_fs,
             temperature_K=atoms.get_temperature(),

@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from athanor.calculator import calculator
 from athanor.errors import AthanorError, FolderError, StructureError, UnknownElementError
-from athanor.potentials import HasFeatures, Potential
+from athanor.potentials import HasFeatures, Potential, predict_with_features
 from athanor.structure import FloatArray, Labels
 from athanor.testing._subject import Subject, close, demand, name, same_labels
 
@@ -164,10 +164,14 @@ def check_features(subject: Subject) -> None:
         return
     batch = subject.zoo(rng)
     tables = potential.features(batch)
+    both = predict_with_features(potential, batch)
+    demand(predict_with_features(potential, []) == [], "predict_with_features([]) is not []")
     columns = {table.shape[1:] for table in tables}
     demand(len(columns) == 1, f"features have different numbers of parameters: {columns}")
-    for atoms, table in zip(batch, tables, strict=True):
+    for atoms, table, (labels, same) in zip(batch, tables, both, strict=True):
         what = f"features of {name(atoms)}"
+        same_labels(labels, subject.one(atoms), what=f"{name(atoms)}, with features")
+        close(same, table, within=1e-12, what=f"{what}, with labels")
         demand(len(table) == len(atoms), f"{what}: {len(table)} rows")
         close(potential.features([atoms])[0], table, within=1e-12, what=f"{what}, alone")
         order = rng.permutation(len(atoms))
