@@ -1,4 +1,4 @@
-"""Verbs on structures: relax, mindist, convert."""
+"""Verbs on structures: relax, mindist."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from ase import Atoms
 from ase.units import GPa
 
+from athanor.cli.convert import LABELLED, labels_of
 from athanor.cli.distances import LARGEST_CUTOFF, shortest
 from athanor.cli.extrapolation import HaltOption, SaveOption, query_of
 from athanor.cli.files import (
@@ -22,18 +23,13 @@ from athanor.cli.files import (
     PotentialArgument,
     SpeciesOption,
     blame,
-    labelled,
     open_potential,
     parse_species,
     refuse_existing,
     structures_of,
 )
 from athanor.cli.progress import progress
-from athanor.errors import ConfigError, LabelError
-from athanor.structure import Labels
-
-LABELLED = (".extxyz", ".xyz", ".cfg")
-"""Suffixes of the formats that hold labels."""
+from athanor.errors import ConfigError
 
 MOST_GPA = 100000
 """No potential here means anything beyond; the centre of the Sun has ten million."""
@@ -146,22 +142,64 @@ def mindist(
     structures: Annotated[Path, typer.Argument(metavar="STRUCTURES")],
     json_: JsonOption = False,
     *,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write them with the info key mindist.")
+    ] = None,
+    at_least: Annotated[
+        float, typer.Option("--at-least", help="With --out: leave out those with less, Å.")
+    ] = 0.0,
     species: SpeciesOption = None,
 ) -> None:
     """Show the shortest distances, by pair of species and by structure."""
-    found = structures_of(structures, species=parse_species(species))
+    if out is not None:
+        refuse_existing(out)
+    elif at_least:
+        raise ConfigError("--at-least says what is written: give --out as well")
+    order = parse_species(species)
+    found = structures_of(structures, species=order)
     each = [shortest(atoms) for atoms in found]
     pairs: dict[str, float] = {}
     for one in each:
         for pair, distance in one.items():
             pairs[pair] = min(distance, pairs.get(pair, distance))
     nearest = [min(one.values()) if one else None for one in each]
+    if out is not None:
+        _write_distant(structures, out, found, nearest=nearest, at_least=at_least, species=order)
     if json_:
         print(
             json.dumps({"unit": "Å", "pairs": dict(sorted(pairs.items())), "structures": nearest})
         )
         return
     _show_distances(found, pairs, nearest=nearest)
+
+
+def _write_distant(
+    source: Path,
+    out: Path,
+    found: Sequence[Atoms],
+    *,
+    nearest: Sequence[float | None],
+    at_least: float,
+    species: tuple[str, ...] | None,
+) -> None:
+    """Write those whose shortest distance is at least so much, with it and their labels."""
+    from athanor.data.formats import write_structures
+
+    distances = [math.inf if one is None else one for one in nearest]
+    kept = [index for index, one in enumerate(distances) if one >= at_least]
+    if not kept:
+        raise ConfigError(
+            f"{source}: no structure keeps its atoms {at_least:g} Å apart; give --at-least less"
+        )
+    labels = labels_of(source, species=species) if out.suffix in LABELLED else None
+    write_structures(
+        out,
+        [found[index] for index in kept],
+        labels=None if labels is None else [labels[index] for index in kept],
+        info=[{} if nearest[k] is None else {"mindist": nearest[k]} for k in kept],
+        species=species,
+    )
+    print(f"{len(kept)} of {len(found)} structures written to {out}", file=sys.stderr)
 
 
 def _show_distances(
@@ -182,57 +220,3 @@ def _show_distances(
         by_structure.add_row(str(index), atoms.get_chemical_formula(), text)
     console.print(by_pair)
     console.print(by_structure)
-
-
-def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="It must not exist yet.")],
-    *,
-    species: SpeciesOption = None,
-) -> None:
-    """Convert structures between formats, or a potential between our folder and .mtp.
-
-    The suffix of OUT says what is written. Labels are kept where every structure has them.
-    """
-    refuse_existing(target)
-    order = parse_species(species)
-    if source.suffix == ".mtp" or source.is_dir():
-        _convert_potential(source, target, species=order)
-    else:
-        _convert_structures(source, target, species=order)
-    print(f"written to {target}")
-
-
-def _convert_potential(source: Path, target: Path, *, species: tuple[str, ...] | None) -> None:
-    potential = open_potential(source, species=species).potential
-    if target.suffix in LABELLED:
-        raise ConfigError(
-            f"{source} is a potential and {target} a file of structures; give OUT the suffix .mtp, "
-            "or none for a folder of ours"
-        )
-    if target.suffix != ".mtp":
-        potential.save(target)
-        return
-    write = getattr(potential, "to_mlip", None)
-    if write is None:
-        raise ConfigError(
-            f"{source}: only moment tensor potentials can be written as .mtp; "
-            "give OUT without that suffix for a folder of ours"
-        )
-    write(target)
-
-
-def _convert_structures(source: Path, target: Path, *, species: tuple[str, ...] | None) -> None:
-    from athanor.data.formats import write_structures
-
-    structures = structures_of(source, species=species)
-    labels = _labels_of(source, species=species) if target.suffix in LABELLED else None
-    write_structures(target, structures, labels=labels, species=species)
-
-
-def _labels_of(source: Path, *, species: tuple[str, ...] | None) -> list[Labels] | None:
-    try:
-        return labelled(source, species=species).labels
-    except LabelError as error:
-        print(f"written without labels: {error}", file=sys.stderr)
-        return None

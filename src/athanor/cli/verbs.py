@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from athanor.cli import campaign, extrapolation, kinds, potential, structures
+from athanor.cli import campaign, convert, extrapolation, kinds, potential, structures
 
 PANELS = {
     "Campaign": (campaign.init, campaign.run, campaign.status, campaign.report, kinds.kinds),
     "Potential": (potential.fit, potential.errors, potential.evaluate),
     "Extrapolation": (extrapolation.grade, extrapolation.select),
-    "Structures": (structures.relax, structures.mindist, structures.convert),
+    "Structures": (structures.relax, structures.mindist, convert.convert),
 }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 
 from athanor.errors import ConfigError
 from athanor.potentials import Potential
@@ -56,6 +58,14 @@ def query_from_state(
             f"choose by {state.by}, or give the training set instead of the state"
         )
     return DOptimalQuery(potential, _active(state), state.by, recipe.save, recipe.halt)
+
+
+def active_structures(path: str | Path, species: Sequence[str]) -> list[Atoms]:
+    """The structures that the active set of an MLIP state is of, in the order of the file.
+
+    Raises FormatError, ConfigError as `read_state`, StructureError.
+    """
+    return read_state(path, species).structures()
 
 
 def _active(state: MlipState) -> ActiveSet:
