@@ -136,6 +136,21 @@ def test_convert_a_state(folder: Path) -> None:
     np.testing.assert_allclose(grades, case.expected("structure"), rtol=1e-6)
 
 
+def test_cfg_is_written_in_the_order_of_the_potentials_species(folder: Path) -> None:
+    """Whoever comes with `.cfg` goes on with `.cfg`."""
+    case = Case(folder)
+    write_structures("new.cfg", case.new, species=SPECIES)
+    write_structures("train.cfg", case.structures, species=SPECIES)
+    names = ["--species", "Al,Ni"]
+    for verb in (["evaluate", "pot.mtp"], ["grade", "pot.mtp", "train.cfg"]):
+        out = f"{verb[0]}.cfg"
+        assert main([*verb, "new.cfg", *names, "--out", out]) == 0
+        for one, other in zip(read_structures(out, SPECIES), case.new, strict=True):
+            assert list(one.symbols) == list(other.symbols)
+    assert main(["select", "pot.mtp", "train.cfg", "new.cfg", *names, "--out", "s.cfg"]) == 0
+    assert set(read_structures("s.cfg", SPECIES)[0].symbols) <= set(SPECIES)
+
+
 def test_convert_the_state_of_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = Case(folder)
     m = len(case.rows)

@@ -101,7 +101,7 @@ def grade(
     query = query_of(opened, training, save=save, halt=halt, by=by)
     grades = in_batches(found, query.grade, doing="grading", source=structures)
     info = [{"grade": one.value, "verdict": one.verdict} for one in grades]
-    write_structures(out, found, info=info)
+    write_structures(out, found, info=info, species=opened.species)
     print(f"{len(found)} structures graded ({_counts(grades)}), written to {out}")
 
 
@@ -136,7 +136,8 @@ def select(
     chosen = query.select(found, grades, limit, np.random.default_rng(seed))
     info = [{"pool_index": index, "grade": grades[index].value} for index in chosen]
     if chosen:
-        write_structures(out, [found[index] for index in chosen], info=info)
+        chosen_ones = [found[index] for index in chosen]
+        write_structures(out, chosen_ones, info=info, species=opened.species)
     else:  # an empty selection is an answer, which scripts expect as a file
         write_file(out, b"")
     print(f"{len(chosen)} of {len(found)} structures selected, written to {out}")

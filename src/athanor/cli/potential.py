@@ -124,14 +124,14 @@ def evaluate(
     out: OutOption,
     species: SpeciesOption = None,
 ) -> None:
-    """Write energy, forces and stress of structures as extended XYZ."""
+    """Write energy, forces and stress of structures; the suffix of --out says how."""
     from athanor.data.formats import write_structures
 
     refuse_existing(out)
     opened = open_potential(potential, species=parse_species(species))
     found = structures_of(structures, species=opened.species)
     labels = in_batches(found, opened.potential.predict, doing="evaluating", source=structures)
-    write_structures(out, found, labels=labels)
+    write_structures(out, found, labels=labels, species=opened.species)
     print(f"{len(found)} structures evaluated, written to {out}")
 
 
