@@ -95,9 +95,9 @@ class CampaignConfig:
     """The text of the file it was read from."""
 
     def __post_init__(self) -> None:
-        lacking = sorted(self.query.requires - self.potential.provides)
+        lacking = sorted(self.query.requires - self.potential.offers)
         if lacking:
-            provided = ", ".join(sorted(self.potential.provides)) or "nothing beyond predictions"
+            provided = ", ".join(sorted(self.potential.offers)) or "nothing beyond predictions"
             raise ConfigError(
                 f"[query] {_kind(self.query)} needs {', '.join(lacking)}, but [potential] "
                 f"{_kind(self.potential)} provides {provided}; choose another query or potential"

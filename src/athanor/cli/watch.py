@@ -56,7 +56,17 @@ def last_record(log: Path) -> dict[str, Any] | None:
         record = json.loads(lines[-1]) if lines else None
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return None
+    if not isinstance(record.get("inside"), str):
+        return record
+    # the stage has a log of its own, in a subfolder: it says more
+    finer = last_record(log.parent / record["inside"] / log.name)
+    return (
+        record
+        if finer is None
+        else {**finer, "stage": f"{record.get('stage')}, {finer.get('stage')}"}
+    )
 
 
 def sentence(record: dict[str, Any], *, elapsed: float) -> str:

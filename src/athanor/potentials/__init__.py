@@ -25,7 +25,8 @@ HEADER = "potential.json"
 
 FIT_LOG = "fit.jsonl"
 """In the workdir of a fit: a recipe may append JSON lines with stage, step, steps, loss, seconds
-(since the fit began) and stage_began (in the same clock); whoever waits is shown the last one."""
+(since the fit began) and stage_began (in the same clock); whoever waits is shown the last one.
+A line with `inside` names a subfolder of the workdir whose own log says how far that stage is."""
 
 
 @runtime_checkable
@@ -88,11 +89,32 @@ def predict_with_features(
     return list(zip(labels, potential.features(structures), strict=True))
 
 
+@runtime_checkable
+class HasMembers(Protocol):
+    """An ensemble as one potential: its predictions are the means of its members'."""
+
+    @property
+    def members(self) -> tuple[Potential, ...]:
+        """At least one; features, where there are any, are those of the first."""
+        ...
+
+    def predict_each(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[list[Labels]]:
+        """Per structure the labels by each member, in their order; raises what `predict` does."""
+        ...
+
+
 class PotentialConfig(Component):
     """The recipe of a potential; it is the [potential] section of a campaign file."""
 
     provides: ClassVar[frozenset[str]] = frozenset()
     """What the fitted potential offers beyond predict: 'features', 'variance', 'ensemble'."""
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What this very recipe's potentials offer: `provides`, unless its keys say less."""
+        return self.provides
 
     @abstractmethod
     def fit(

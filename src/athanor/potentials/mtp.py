@@ -20,11 +20,13 @@ from athanor.errors import ConfigError, FormatError
 from athanor.potentials import HEADER, Potential, PotentialConfig, check_elements
 from athanor.potentials._folder import new_folder
 from athanor.potentials._mtp.basis import basis
+from athanor.potentials._mtp.bootstrap import Reference, bootstrapped
 from athanor.potentials._mtp.fit import FitSettings, fit_model
 from athanor.potentials._mtp.mlip_file import read_mtp, write_mtp
 from athanor.potentials._mtp.model import MtpModel
 from athanor.potentials._mtp.program import checked, program_of
 from athanor.potentials._mtp.rows import LossWeights, Weighting
+from athanor.potentials._mtp.together import evaluate_together
 from athanor.structure import FloatArray, Labels, check_structure
 
 _VERSION = 1
@@ -81,6 +83,21 @@ class MomentTensorPotential:
     ) -> list[tuple[Labels, FloatArray]]:
         """Labels and features of each structure, for little more than the labels cost."""
         return [self._both(atoms, stress=stress, features=True) for atoms in structures]
+
+    def predict_together(
+        self, others: Sequence[Potential], atoms: Atoms, *, stress: bool = True
+    ) -> list[Labels] | None:
+        """Labels by this potential and `others`; None unless all have the same species."""
+        alike = [self] + [
+            other
+            for other in others
+            if isinstance(other, MomentTensorPotential)
+            and other.model.species == self.model.species
+        ]
+        if len(alike) <= len(others):
+            return None
+        programs = [one._program for one in alike]
+        return evaluate_together(programs, self._types(atoms), atoms, stress=stress)
 
     def _labels(self, atoms: Atoms, *, stress: bool) -> Labels:
         return self._both(atoms, stress=stress, features=False)[0]
@@ -202,29 +219,40 @@ class MtpConfig(PotentialConfig):
         warm = start.model if isinstance(start, MomentTensorPotential) else None
         blank = self._blank(train, valid, warm)
         low = basis(_LOW_LEVEL, max_factors=self.max_factors) if self.level > 10 else None
-        weights = LossWeights(
-            self.energy_weight, self.force_weight, self.stress_weight, self.weighting
-        )
-        settings = FitSettings(
-            weights=weights,
-            ridge=self.ridge,
-            steps=self.steps,
-            tolerance=self.tolerance,
-            patience=self.patience,
-            core=self.core,
-        )
         fitted = fit_model(
             blank,
             low,
             train,
             valid,
-            settings=settings,
+            settings=self._settings(),
             starts=self.starts,
             seed=seed,
             start=warm.radial if warm is not None and _alike(warm, blank) else None,
             workdir=workdir,
         )
         return MomentTensorPotential(fitted.model, core=self.core)
+
+    def bootstrapped(
+        self, reference: Potential, train: Dataset, *, count: int, seed: int
+    ) -> list[Potential]:
+        """Members of an ensemble from a fit of this recipe to `train`; see `_mtp/bootstrap.py`."""
+        assert isinstance(reference, MomentTensorPotential), "this recipe fits no other"
+        models = bootstrapped(
+            Reference.of(reference.model, train, settings=self._settings()), count=count, seed=seed
+        )
+        return [MomentTensorPotential(model, core=self.core) for model in models]
+
+    def _settings(self) -> FitSettings:
+        return FitSettings(
+            weights=LossWeights(
+                self.energy_weight, self.force_weight, self.stress_weight, self.weighting
+            ),
+            ridge=self.ridge,
+            steps=self.steps,
+            tolerance=self.tolerance,
+            patience=self.patience,
+            core=self.core,
+        )
 
     def _blank(self, train: Dataset, valid: Dataset, warm: MtpModel | None) -> MtpModel:
         """The model without coefficients."""

@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from athanor.calculator import calculator
 from athanor.errors import AthanorError, FolderError, StructureError, UnknownElementError
-from athanor.potentials import HasFeatures, Potential, predict_with_features
+from athanor.potentials import HasFeatures, HasMembers, Potential, predict_with_features
 from athanor.structure import FloatArray, Labels
 from athanor.testing._subject import Subject, close, demand, name, same_labels
 
@@ -30,11 +30,12 @@ def check_statement(subject: Subject) -> None:
     demand(len(potential.elements) > 0, "the potential knows no element")
     Atoms(sorted(potential.elements))  # KeyError for what is no chemical symbol
     demand(bool(0 < potential.cutoff < np.inf), f"the cutoff is {potential.cutoff}")
-    promised = "features" in subject.recipe.provides
-    demand(
-        promised == isinstance(potential, HasFeatures),
-        f"provides {'has' if promised else 'lacks'} 'features', but the potential says otherwise",
-    )
+    for word, contract in (("features", HasFeatures), ("ensemble", HasMembers)):
+        promised = word in subject.recipe.provides
+        demand(
+            promised == isinstance(potential, contract),
+            f"provides {'has' if promised else 'lacks'} {word!r}, but the potential says otherwise",
+        )
 
 
 def check_batch(subject: Subject) -> None:
@@ -179,6 +180,38 @@ def check_features(subject: Subject) -> None:
         moved.positions += rng.integers(-2, 3, (len(atoms), 3)) * atoms.pbc @ atoms.cell.array
         again = potential.features([moved])[0]
         close(again, table[order], within=1e-9, what=f"{what}, renumbered and moved to images")
+
+
+def check_members(subject: Subject) -> None:
+    """Members, where there are any: each is a potential, and predictions are their means."""
+    potential = subject.potential
+    if not isinstance(potential, HasMembers):
+        return
+    members = potential.members
+    demand(len(members) > 0, "the ensemble has no members")
+    demand(
+        all(isinstance(member, Potential) for member in members),
+        "a member of the ensemble is no potential",
+    )
+    batch = subject.zoo(subject.rng())
+    table = potential.predict_each(batch)
+    demand(len(table) == len(batch), f"predict_each: {len(table)} rows, {len(batch)} structures")
+    for atoms, each in zip(batch, table, strict=True):
+        demand(len(each) == len(members), f"predict_each: {len(each)} of {len(members)} members")
+        for number, (member, labels) in enumerate(zip(members, each, strict=True)):
+            what = f"member {number} on {name(atoms)}"
+            same_labels(labels, member.predict([atoms])[0], what=what, within=1e-12)
+        same_labels(subject.one(atoms), _mean(each), what=f"{name(atoms)}, mean of members")
+    demand(potential.predict_each([]) == [], "predict_each([]) is not []")
+
+
+def _mean(each: Sequence[Labels]) -> Labels:
+    stresses = [labels.stress for labels in each if labels.stress is not None]
+    return Labels(
+        float(np.mean([labels.energy for labels in each])),
+        np.mean([labels.forces for labels in each], axis=0),
+        np.mean(stresses, axis=0) if stresses else None,
+    )
 
 
 def _coincide(atoms: Atoms) -> None:

@@ -22,6 +22,7 @@ from athanor.testing._behaviour import (
     check_calculator,
     check_features,
     check_input_untouched,
+    check_members,
     check_process_pool,
     check_repeatable,
     check_save_load,
@@ -85,6 +86,7 @@ CHECKS: tuple[Check, ...] = (
     check_bad_structures,
     check_calculator,
     check_features,
+    check_members,
 )
 
 

@@ -1,0 +1,184 @@
+"""Members of an ensemble from one fit: a one-step bootstrap of its training set.
+
+Every member is what the fit would have given had the configurations been drawn again. Instead of
+drawing, each configuration gets a smooth random weight, exponential with mean 1 (the Bayesian
+bootstrap, Rubin 1981, doi 10.1214/aos/1176345338): variance and correlations are those of drawing
+with replacement, but none is ever left out, so that no element and no pair of species loses its
+rows.
+
+From the fitted radial coefficients, each member takes one Gauss-Newton step towards the minimum of
+its own loss; the rows for that are computed once for all members. Then its linear coefficients are
+solved for exactly, with the radial functions it now has. (A step of both at once would be one
+traversal less and is of no use: large linear coefficients cancel, and what they gain with other
+radial functions is an error of energies far above their spread.)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import qr
+from threadpoolctl import threadpool_limits
+
+from athanor import _core
+from athanor.data.dataset import Dataset
+from athanor.potentials._mtp.fit import Data, FitSettings
+from athanor.potentials._mtp.model import MtpModel
+from athanor.potentials._mtp.program import program_of
+from athanor.potentials._mtp.projection import Projection, project
+from athanor.potentials._mtp.rows import Block
+from athanor.structure import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The fit that members scatter about, with the rows of its training set.
+
+    Attributes
+    ----------
+    model : fitted.
+    blocks : its training set.
+    core : whether pairs below min_dist repel.
+    ridge : of the linear coefficients, as in the fit.
+    threads : for the rows; results do not depend on it.
+    """
+
+    model: MtpModel
+    blocks: Sequence[Block]
+    core: bool
+    ridge: float
+    threads: int
+
+    @classmethod
+    def of(cls, model: MtpModel, train: Dataset, *, settings: FitSettings) -> Reference:
+        """The fit of these settings to `train`."""
+        data = Data.of(train, Dataset(), model=model, settings=settings)
+        return cls(model, data.train, settings.core, settings.ridge, min(8, os.cpu_count() or 1))
+
+    @property
+    def n_frames(self) -> int:
+        return sum(len(block.cells) for block in self.blocks)
+
+    @property
+    def n_linear(self) -> int:
+        return len(self.model.species_coeffs) + len(self.model.moment_coeffs)
+
+    def projected(self, factor: FloatArray) -> Projection:
+        """What `project` makes of a factor; FitError when it is not finite."""
+        return project(factor, n_linear=self.n_linear, ridge=self.ridge)
+
+
+def bootstrapped(reference: Reference, *, count: int, seed: int) -> list[MtpModel]:
+    """Return `count` models that scatter about the fitted one as its data leave it uncertain.
+
+    Deterministic: equal arguments give equal bits. Raises FitError when rows are not finite.
+    """
+    drawn = np.random.default_rng(seed).exponential(size=(count, reference.n_frames))
+    drawn *= reference.n_frames / drawn.sum(axis=1, keepdims=True)
+    weights = np.concatenate([np.ones((1, reference.n_frames)), drawn])
+    with threadpool_limits(limits=1, user_api="blas"):
+        factors, n_rows = _factors(reference, weights)
+        seen = [reference.projected(factor) for factor in factors]
+        damping = _damping(reference, seen[0], n_rows)
+        steps = [_step(one, damping) for one in seen]
+        # the fit stops before its gradient vanishes, often by validation: what the unweighted
+        # data would still change is no uncertainty, and is left out of every member
+        return [
+            _member(reference, step - steps[0], weight=weight, stay=stay)
+            for step, weight, stay in zip(steps[1:], drawn, seen[1:], strict=True)
+        ]
+
+
+def _factors(reference: Reference, weights: FloatArray) -> tuple[list[FloatArray], int]:
+    """A triangular factor of [linear, radial, target] per set of weights; number of rows."""
+    program = program_of(reference.model, core=reference.core)
+    factors: list[FloatArray | None] = [None] * len(weights)
+    first = n_rows = 0
+    for block in reference.blocks:
+        rows = _rows(block, program, n_radial=reference.model.radial.size, of=reference)
+        part = slice(first, first + len(block.cells))
+        for number, weight in enumerate(weights):
+            factors[number] = _folded(factors[number], _weighted(rows, block, weight[part]))
+        n_rows += int(np.count_nonzero(rows.any(axis=1)))
+        first = part.stop
+    return [factor for factor in factors if factor is not None], n_rows
+
+
+def _rows(block: Block, program: _core.Mtp, *, n_radial: int, of: Reference) -> FloatArray:
+    """[linear, radial, target] of one block; n_radial = 0 leaves the radial columns out."""
+    rows = block.design(program, radial=n_radial > 0, threads=of.threads)
+    target = block.labels - block.offset
+    return np.concatenate([rows[:, n_radial:], rows[:, :n_radial], target[:, None]], axis=1)
+
+
+def _weighted(rows: FloatArray, block: Block, weight: FloatArray) -> FloatArray:
+    """Rows of each frame times the square root of its weight: energy, forces, six of stress."""
+    sizes = 7 + 3 * np.diff(block.offsets)
+    scaled: FloatArray = np.repeat(np.sqrt(weight), sizes)[:, None] * rows
+    return scaled
+
+
+def _folded(factor: FloatArray | None, rows: FloatArray) -> FloatArray:
+    """The triangular factor of what it was of, and these rows."""
+    width = rows.shape[1]
+    stacked = rows if factor is None else np.concatenate([factor, rows])
+    found: FloatArray = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][:width]
+    return np.pad(found, ((0, width - len(found)), (0, 0)))
+
+
+def _damping(reference: Reference, seen: Projection, n_rows: int) -> FloatArray:
+    """(n_radial,) square roots of what a unit change of each radial coefficient costs.
+
+    The variance of a row's residual over the mean square coefficient of the same radial function:
+    the prior that a coefficient is of the size that coefficients have. What the data determine
+    better is hardly damped; what they say nothing of stays within the size of the coefficient.
+    """
+    radial = reference.model.radial
+    freedom = max(n_rows - reference.n_linear - radial.size, 1)
+    noise = (seen.loss / freedom) ** 0.5
+    size = np.sqrt(np.mean(radial**2, axis=(0, 1, 3)))
+    size = np.where(size > 0, size, 1.0)[None, None, :, None]
+    # a fit without residual knows its parameters exactly, but the factor must keep its rank
+    least = 1e-9 * max(float(np.linalg.norm(seen.jacobian, axis=0).max()), 1e-300)
+    damping: FloatArray = np.maximum(np.broadcast_to(noise / size, radial.shape).ravel(), least)
+    return damping
+
+
+def _step(seen: Projection, damping: FloatArray) -> FloatArray:
+    """(n_radial,) damped Gauss-Newton step of the radial coefficients."""
+    stacked = np.concatenate([seen.jacobian, np.diag(damping)])
+    target = np.concatenate([seen.residual, np.zeros(len(damping))])
+    step: FloatArray = np.linalg.lstsq(stacked, target, rcond=None)[0]
+    return step
+
+
+def _member(
+    reference: Reference, step: FloatArray, *, weight: FloatArray, stay: Projection
+) -> MtpModel:
+    """The model after `step`, or with the radial functions of the fit where the step is no good."""
+    model = reference.model
+    moved = replace(model, radial=model.radial + step.reshape(model.radial.shape))
+    program = program_of(moved, core=reference.core)
+    factor, first = None, 0
+    for block in reference.blocks:
+        part = slice(first, first + len(block.cells))
+        rows = _rows(block, program, n_radial=0, of=reference)
+        factor = _folded(factor, _weighted(rows, block, weight[part]))
+        first = part.stop
+    assert factor is not None, "a fit has training data"
+    there = reference.projected(factor)
+    if there.loss < stay.loss:
+        return _with(moved, there.linear)
+    return _with(model, stay.linear)
+
+
+def _with(model: MtpModel, linear: FloatArray) -> MtpModel:
+    n_species = len(model.species_coeffs)
+    return replace(
+        model,
+        species_coeffs=linear[:n_species].copy(),
+        moment_coeffs=linear[n_species:].copy(),
+    )
