@@ -281,7 +281,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="the file is empty"):
         read_structures(put(tmp_path, ""))
     (tmp_path / "b.xyz").write_bytes(b"1\n\xff\xfe\nAl 0 0 0\n")
-    with pytest.raises(FormatError, match="cannot be read as structures"):
+    with pytest.raises(FormatError, match="found bytes that are not text"):
         read_structures(tmp_path / "b.xyz")
     with pytest.raises(FormatError, match="which is not read"):
         read_structures(put(tmp_path, "hello\n", "notes.txt"))

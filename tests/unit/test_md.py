@@ -292,7 +292,7 @@ class Counted:
 def grading(potential: object) -> DOptimalQuery:
     """Knows so little that no frame is new to it: every grade is a number below `save`."""
     rng = np.random.default_rng(5)
-    rows = np.concatenate([t for t in ARGON.features([crystal()])]) * rng.normal(size=(32, 1))
+    rows = ARGON.features([crystal()])[0] * rng.normal(size=(32, 1))
     active = ActiveSet.of(np.concatenate([rows, 100 * np.eye(rows.shape[1])]))
     return DOptimalQuery(potential, active, "structure", 1e6, 1e7)
 

@@ -122,7 +122,9 @@ def test_an_empty_pool_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     import athanor.data.formats
 
     (tmp_path / "empty.xyz").touch()
-    monkeypatch.setattr(athanor.data.formats, "read_structures", lambda path, species=None: [])
+    monkeypatch.setattr(
+        athanor.data.formats, "iter_structures", lambda path, species=None: iter(())
+    )
     with pytest.raises(ConfigError, match="the pool is empty"):
         ran(tmp_path / "empty.xyz", ByVolume(save=0))
     with pytest.raises(ConfigError, match="it has no structures"):

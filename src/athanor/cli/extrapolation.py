@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from athanor.cli.files import (
@@ -19,14 +21,15 @@ from athanor.cli.files import (
     open_potential,
     parse_species,
     refuse_existing,
-    structures_of,
 )
-from athanor.cli.progress import in_batches
-from athanor.data.durable import write_file
+from athanor.cli.progress import Passes, size
+from athanor.data.batches import ATOMS_AT_ONCE
 from athanor.errors import ConfigError
 from athanor.loading import STATES
-from athanor.query import Grade, Query, QueryConfig
-from athanor.query import kinds as query_kinds
+from athanor.query import Grade
+
+if TYPE_CHECKING:
+    from athanor.query.doptimality import DOptimalityConfig, DOptimalQuery
 
 TrainingArgument = Annotated[
     Path,
@@ -51,7 +54,7 @@ PUBLISHED_SELECT = 1.1
 
 def query_of(
     opened: Opened, training: Path, *, save: float | None, halt: float | None, by: str | None = None
-) -> Query:
+) -> DOptimalQuery:
     """Fit the D-optimality query to a training set's geometries, or take MLIP's state as it is.
 
     Raises ConfigError (thresholds, a potential without features, another's state), FormatError.
@@ -74,11 +77,14 @@ def query_of(
         raise
 
 
-def doptimality(*, save: float | None, halt: float | None, by: str | None) -> QueryConfig:
+def doptimality(*, save: float | None, halt: float | None, by: str | None) -> DOptimalityConfig:
     """Build the recipe from the options given; the kind's own defaults for the others."""
+    # scipy takes long to import, and `athanor --help` does without
+    from athanor.query.doptimality import DOptimalityConfig
+
     given: dict[str, Any] = {"save": save, "halt": halt, "by": by}
     table = {name: value for name, value in given.items() if value is not None}
-    return query_kinds()["doptimality"].parse(table, where="the options --save, --halt, --by")
+    return DOptimalityConfig.parse(table, where="the options --save, --halt, --by")
 
 
 def grade(
@@ -93,16 +99,27 @@ def grade(
     species: SpeciesOption = None,
 ) -> None:
     """Write structures with their extrapolation grade (info keys grade, verdict)."""
-    from athanor.data.formats import write_structures
+    from athanor.data.writer import structure_writer
 
     refuse_existing(out)
     opened = open_potential(potential, species=parse_species(species))
-    found = structures_of(structures, species=opened.species)
     query = query_of(opened, training, save=save, halt=halt, by=by)
-    grades = in_batches(found, query.grade, doing="grading", source=structures)
-    info = [{"grade": one.value, "verdict": one.verdict} for one in grades]
-    write_structures(out, found, info=info, species=opened.species)
-    print(f"{len(found)} structures graded ({_counts(grades)}), written to {out}")
+    verdicts: Counter[str] = Counter()
+    with (
+        structure_writer(out, species=opened.species) as writer,
+        _passes(structures, opened, query, doing="grading") as passes,
+    ):
+        for batch in passes():
+            for atoms, one in zip(batch, passes.computed(query.grade, batch), strict=True):
+                writer.write(atoms, info=info_of(one))
+                verdicts[one.verdict] += 1
+    counts = ", ".join(f"{verdicts[name]} {name}" for name in ("keep", "save", "halt"))
+    print(f"{writer.written} structures graded ({counts}), written to {out}")
+
+
+def info_of(grade: Grade) -> dict[str, Any]:
+    """What `athanor grade` writes of one structure: info keys and their values."""
+    return {"grade": grade.value, "verdict": grade.verdict}
 
 
 def select(
@@ -125,24 +142,48 @@ def select(
     The info keys are pool_index (from 0) and grade. After labelling them, no structure of the pool
     has a grade above --save.
     """
-    from athanor.data.formats import write_structures
+    from athanor.data.formats import iter_structures
+    from athanor.data.writer import structure_writer
 
     refuse_existing(out)
     opened = open_potential(potential, species=parse_species(species))
-    found = structures_of(pool, species=opened.species)
     query = query_of(opened, training, save=save, halt=halt, by=by)
-    grades = in_batches(found, query.grade, doing="grading", source=pool)
-    limit = len(found) if budget is None else budget
-    chosen = query.select(found, grades, limit, np.random.default_rng(seed))
-    info = [{"pool_index": index, "grade": grades[index].value} for index in chosen]
-    if chosen:
-        chosen_ones = [found[index] for index in chosen]
-        write_structures(out, chosen_ones, info=info, species=opened.species)
-    else:  # an empty selection is an answer, which scripts expect as a file
-        write_file(out, b"")
-    print(f"{len(chosen)} of {len(found)} structures selected, written to {out}")
+    with (
+        structure_writer(out, species=opened.species) as writer,
+        _passes(pool, opened, query, doing="selecting", selecting=True) as passes,
+    ):
+        try:
+            chosen = query.select_from(passes, budget=sys.maxsize if budget is None else budget)
+        except REFUSED:
+            passes.blame(query.grade)
+            raise
+        # only numbers were kept of what has passed by
+        wanted = frozenset(chosen)
+        again = islice(iter_structures(pool, opened.species), max(chosen, default=-1) + 1)
+        found = {index: atoms for index, atoms in enumerate(again) if index in wanted}
+        for index in chosen:  # none, and an empty file, is an answer too
+            value = query.grade([found[index]])[0].value
+            writer.write(found[index], info={"pool_index": index, "grade": value})
+    print(f"{len(chosen)} of {passes.count} structures selected, written to {out}")
 
 
-def _counts(grades: list[Grade]) -> str:
-    verdicts = [one.verdict for one in grades]
-    return ", ".join(f"{verdicts.count(name)} {name}" for name in ("keep", "save", "halt"))
+def _passes(
+    path: Path, opened: Opened, query: DOptimalQuery, *, doing: str, selecting: bool = False
+) -> Passes:
+    """The structures of a file by batches; says first how many, and how much memory they take."""
+    from athanor.data.census import census
+    from athanor.data.formats import iter_structures
+
+    counted = census(path)
+    at_once = ATOMS_AT_ONCE
+    if counted is not None:
+        at_once = min(max(at_once, counted.largest), counted.atoms)
+    held = size(query.held(at_once, selecting=selecting))
+    what = "" if counted is None else f"{counted.structures} structures, {counted.atoms} atoms; "
+    print(f"{path}: {what}{doing} them batch by batch takes about {held} of memory")
+    return Passes(
+        lambda: iter_structures(path, opened.species),
+        doing=doing,
+        source=path,
+        total=None if counted is None else counted.structures,
+    )

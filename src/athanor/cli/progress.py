@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ase import Atoms
 
 from athanor.cli.files import REFUSED, blame
+from athanor.data.batches import batches_of
 
 T = TypeVar("T")
 Advance = Callable[[int], None]
 
-ATOMS_AT_ONCE = 4000
-"""Structures are evaluated in batches of about this many atoms, so that progress can be shown."""
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -33,32 +32,79 @@ def in_batches(
     What it raises for a structure names its place in the file `source`.
     """
     results: list[T] = []
-    with progress(doing, total=len(structures)) as advance:
-        for start, stop in _batches([len(atoms) for atoms in structures]):
-            batch = structures[start:stop]
-            try:
-                results.extend(compute(batch))
-            except REFUSED:
-                blame(source, batch, compute, first=start)
-                raise
-            advance(stop - start)
+    with Passes(lambda: structures, doing=doing, source=source, total=len(structures)) as passes:
+        for batch in passes():
+            results.extend(passes.computed(compute, batch))
     return results
 
 
-def _batches(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    start, atoms = 0, 0
-    for index, size in enumerate(sizes):
-        if index > start and atoms + size > ATOMS_AT_ONCE:
-            yield start, index
-            start, atoms = index, 0
-        atoms += size
-    if start < len(sizes):
-        yield start, len(sizes)
+class Passes:
+    """Structures that pass by in batches, as often as is asked for, under a progress display.
+
+    Use it in a `with` block, which ends the display; each call is a pass through all batches.
+
+    Parameters
+    ----------
+    structures : gives them from the first one on.
+    doing : for people. source : the file, which errors name.
+    total : how many there are, None where that is not known.
+
+    Attributes
+    ----------
+    count : structures that have passed by in this pass, with the batch that is out.
+    """
+
+    def __init__(
+        self,
+        structures: Callable[[], Iterable[Atoms]],
+        *,
+        doing: str,
+        source: Path,
+        total: int | None,
+    ) -> None:
+        self.count = 0
+        self._structures, self._doing = structures, doing
+        self._source, self._total = source, total
+        self._number = 0
+        self._out: list[Atoms] = []
+        self._display = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._display.close()
+
+    def __call__(self) -> Iterator[list[Atoms]]:
+        self._display.close()
+        self.count, self._number = 0, self._number + 1
+        what = self._doing if self._number == 1 else f"{self._doing}, pass {self._number}"
+        advance = self._display.enter_context(progress(what, total=self._total))
+        for batch in batches_of(self._structures()):
+            self._out = batch
+            self.count += len(batch)
+            yield batch
+            advance(len(batch))
+
+    def computed(self, compute: Callable[[Sequence[Atoms]], T], batch: Sequence[Atoms]) -> T:
+        """Return `compute` of a batch; where it refuses a structure, raise that with its place."""
+        try:
+            return compute(batch)
+        except REFUSED:
+            self.blame(compute)
+            raise
+
+    def blame(self, compute: Callable[[Sequence[Atoms]], Any]) -> None:
+        """Find the structure of the batch that is out which `compute` refuses, and raise that."""
+        blame(self._source, self._out, compute, first=self.count - len(self._out))
 
 
 @contextmanager
-def progress(doing: str, *, total: int) -> Iterator[Advance]:
-    """Show `doing` with a share of `total` and the expected end, on stderr; yields `advance(n)`."""
+def progress(doing: str, *, total: int | None) -> Iterator[Advance]:
+    """Show `doing` with a share of `total` and the expected end, on stderr; yields `advance(n)`.
+
+    Without a total, only how much is done.
+    """
     if sys.stderr.isatty():
         with _bar(doing, total) as advance:
             yield advance
@@ -67,7 +113,7 @@ def progress(doing: str, *, total: int) -> Iterator[Advance]:
 
 
 @contextmanager
-def _bar(doing: str, total: int) -> Iterator[Advance]:
+def _bar(doing: str, total: int | None) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -85,7 +131,7 @@ def _bar(doing: str, total: int) -> Iterator[Advance]:
         yield lambda count: bar.advance(task, count)
 
 
-def _lines(doing: str, total: int) -> Advance:
+def _lines(doing: str, total: int | None) -> Advance:
     begin = last = time.monotonic()
     done = 0
 
@@ -93,9 +139,13 @@ def _lines(doing: str, total: int) -> Advance:
         nonlocal last, done
         done += count
         now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES and done < total:
-            last = now
-            left = (now - begin) * (total - done) / done
+        if now - last < SECONDS_BETWEEN_LINES or done == total:
+            return
+        last = now
+        if total is None:
+            print(f"{doing}: {done} in {duration(now - begin)}", file=sys.stderr)
+        else:
+            left = max(0.0, (now - begin) * (total - done) / done)
             print(f"{doing}: {done} of {total}, about {duration(left)} left", file=sys.stderr)
 
     return advance
@@ -114,3 +164,8 @@ def duration(seconds: float) -> str:
 def counted(number: int, noun: str) -> str:
     """Write 1 label, 2 labels."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size(n_bytes: float) -> str:
+    """Write a number of bytes for people: 3 MB, 1.4 GB."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{max(1, round(n_bytes / 1e6))} MB"

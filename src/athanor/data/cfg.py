@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from ase import Atoms
 
+from athanor.data._lines import Lines
 from athanor.data.durable import write_file
 from athanor.data.species import check_species
-from athanor.data.text import read_text
+from athanor.data.text import lines_of, opened
 from athanor.errors import ConfigError, FolderError, FormatError
 from athanor.structure import FloatArray, Labels, check_labels, check_structure
 
@@ -38,48 +37,6 @@ class CfgRecord:
     atoms: Atoms
     labels: Labels | None = None
     features: dict[str, str] = field(default_factory=dict)
-
-
-class _Lines:
-    """The lines of a file and a place among them; every mismatch is a FormatError with its line."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        self.path = path
-        self.lines = text.split("\n")
-        self.number = 0  # how many are taken, so also the 1-based number of the last one taken
-
-    def fail(self, message: str, *, line: int | None = None) -> NoReturn:
-        raise FormatError(self.path, self.number if line is None else line, message)
-
-    def peek(self) -> list[str]:
-        """The words of the next line that is not blank, not taken; empty at the end."""
-        while self.number < len(self.lines):
-            words = self.lines[self.number].split()
-            if words:
-                return words
-            self.number += 1
-        return []
-
-    def take(self, what: str) -> list[str]:
-        words = self.peek()
-        if not words:
-            self.fail(f"found the end of the file, expected {what}: the file is half-written")
-        self.number += 1
-        return words
-
-    def real(self, word: str, what: str, *, line: int | None = None) -> float:
-        try:
-            value = float(word)
-        except ValueError:
-            self.fail(f"found {word[:40]!r}, expected a number as {what}", line=line)
-        if not math.isfinite(value):
-            self.fail(f"found {word[:40]}, expected a finite number as {what}", line=line)
-        return value
-
-    def integer(self, word: str, what: str, *, line: int | None = None) -> int:
-        if not (word.isascii() and word.isdigit() and len(word) <= 18):
-            self.fail(f"found {word[:40]!r}, expected {what}, a whole number", line=line)
-        return int(word)
 
 
 @dataclass(slots=True)
@@ -112,9 +69,16 @@ def read_cfg(path: str | Path, species: Sequence[str] | None) -> list[CfgRecord]
     FormatError : with the line, what was found and what was expected.
     StructureError : no potential could evaluate a configuration (singular cell).
     """
+    return list(iter_cfg(path, species))
+
+
+def iter_cfg(path: str | Path, species: Sequence[str] | None) -> Iterator[CfgRecord]:
+    """Read one configuration after the other; raises what `read_cfg` does, where it gets to it."""
     path = Path(path)
     symbols = _symbols(species, where=str(path))
-    return parse_cfg(path, read_text(path, expected="MLIP configurations"), symbols)
+    with opened(path) as file:
+        lines = lines_of(path, file, expected="MLIP configurations")
+        yield from _records(Lines(path, lines), symbols)
 
 
 def parse_cfg(path: Path, text: str, species: Sequence[str]) -> list[CfgRecord]:
@@ -123,14 +87,19 @@ def parse_cfg(path: Path, text: str, species: Sequence[str]) -> list[CfgRecord]:
     Raises FormatError, StructureError, ConfigError as `read_cfg`.
     """
     symbols = _symbols(species, where=str(path))
-    lines = _Lines(path, text)
-    records: list[CfgRecord] = []
+    return list(_records(Lines(path, text.split("\n")), symbols))
+
+
+def _records(lines: Lines, symbols: tuple[str, ...]) -> Iterator[CfgRecord]:
+    count = 0
     while lines.peek():
         draft = _configuration(lines)
-        records.append(_record(lines, draft, symbols, where=f"{path}, frame {len(records)}"))
-    if not records:
-        raise FormatError(path, None, "found no configuration, expected BEGIN_CFG ... END_CFG")
-    return records
+        yield _record(lines, draft, symbols, where=f"{lines.path}, frame {count}")
+        count += 1
+    if count == 0:
+        raise FormatError(
+            lines.path, None, "found no configuration, expected BEGIN_CFG ... END_CFG"
+        )
 
 
 def _symbols(species: Sequence[str] | None, *, where: str) -> tuple[str, ...]:
@@ -144,7 +113,7 @@ def _symbols(species: Sequence[str] | None, *, where: str) -> tuple[str, ...]:
     return names
 
 
-def _configuration(lines: _Lines) -> _Draft:
+def _configuration(lines: Lines) -> _Draft:
     words = lines.take("BEGIN_CFG")
     if words != ["BEGIN_CFG"]:
         lines.fail(f"found {words[0][:40]!r}, expected BEGIN_CFG")
@@ -166,7 +135,7 @@ def _configuration(lines: _Lines) -> _Draft:
         _section(lines, draft, key, words[1:])
 
 
-def _section(lines: _Lines, draft: _Draft, key: str, rest: list[str]) -> None:
+def _section(lines: Lines, draft: _Draft, key: str, rest: list[str]) -> None:
     if key == "Size":
         word = _single(lines, rest, "the number of atoms")
         draft.size = lines.integer(word, "the number of atoms")
@@ -186,7 +155,7 @@ def _section(lines: _Lines, draft: _Draft, key: str, rest: list[str]) -> None:
         lines.fail(f"found {key[:40]!r}, expected {SECTIONS}")
 
 
-def _single(lines: _Lines, rest: list[str], what: str) -> str:
+def _single(lines: Lines, rest: list[str], what: str) -> str:
     """The one word after a key, on its line or on the next."""
     words = rest or lines.take(what)
     if len(words) != 1:
@@ -194,7 +163,7 @@ def _single(lines: _Lines, rest: list[str], what: str) -> str:
     return words[0]
 
 
-def _supercell(lines: _Lines) -> FloatArray:
+def _supercell(lines: Lines) -> FloatArray:
     rows: list[list[float]] = []
     while len(rows) < 3:
         words = lines.peek()
@@ -207,7 +176,7 @@ def _supercell(lines: _Lines) -> FloatArray:
     return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 
-def _atom_data(lines: _Lines, size: int | None, names: list[str]) -> dict[str, FloatArray]:
+def _atom_data(lines: Lines, size: int | None, names: list[str]) -> dict[str, FloatArray]:
     """Column name -> (n_atoms,) numbers."""
     if size is None:
         lines.fail("found AtomData, expected Size before it")
@@ -215,7 +184,7 @@ def _atom_data(lines: _Lines, size: int | None, names: list[str]) -> dict[str, F
         lines.fail("found a column name twice in AtomData, expected different names")
     _check_columns(lines, names)
     begin = lines.number
-    rows = [line.split() for line in lines.lines[begin : begin + size]]
+    rows = lines.rows(size)
     for number, row in enumerate(rows, start=begin + 1):
         if len(row) != len(names):
             lines.fail(
@@ -223,7 +192,6 @@ def _atom_data(lines: _Lines, size: int | None, names: list[str]) -> dict[str, F
                 f"atom {number - begin} of {size}",
                 line=number,
             )
-    lines.number = begin + len(rows)
     if len(rows) < size:
         lines.fail(
             f"found the end of the file after {len(rows)} atoms, expected {size}: "
@@ -235,7 +203,7 @@ def _atom_data(lines: _Lines, size: int | None, names: list[str]) -> dict[str, F
     }
 
 
-def _check_columns(lines: _Lines, names: list[str]) -> None:
+def _check_columns(lines: Lines, names: list[str]) -> None:
     present = set(names)
     if "type" not in present:
         lines.fail(f"found the columns {' '.join(names)[:80]!r}, expected type among them")
@@ -247,7 +215,7 @@ def _check_columns(lines: _Lines, names: list[str]) -> None:
         lines.fail(f"expected either the columns {' '.join(CARTESIAN)} or {' '.join(DIRECT)}")
 
 
-def _column(lines: _Lines, name: str, words: list[str], begin: int) -> FloatArray:
+def _column(lines: Lines, name: str, words: list[str], begin: int) -> FloatArray:
     if name in ("id", "type"):
         values = [
             lines.integer(word, f"the column {name}", line=line)
@@ -263,7 +231,7 @@ def _column(lines: _Lines, name: str, words: list[str], begin: int) -> FloatArra
     return np.array(values_)
 
 
-def _plus_stress(lines: _Lines, names: list[str]) -> list[float]:
+def _plus_stress(lines: Lines, names: list[str]) -> list[float]:
     """Six numbers in the order of STRESS; the header may name them in another order."""
     if sorted(names) != sorted(STRESS):
         lines.fail(f"found {' '.join(names)[:80]!r}, expected PlusStress: {' '.join(STRESS)}")
@@ -277,7 +245,7 @@ def _plus_stress(lines: _Lines, names: list[str]) -> list[float]:
     return [values[name] for name in STRESS]
 
 
-def _record(lines: _Lines, draft: _Draft, symbols: tuple[str, ...], *, where: str) -> CfgRecord:
+def _record(lines: Lines, draft: _Draft, symbols: tuple[str, ...], *, where: str) -> CfgRecord:
     if draft.size is None or not draft.columns:
         lines.fail("found END_CFG, expected Size and AtomData before it")
     types = draft.columns["type"].astype(np.int64)
@@ -302,7 +270,7 @@ def _record(lines: _Lines, draft: _Draft, symbols: tuple[str, ...], *, where: st
     return CfgRecord(atoms, labels, draft.features)
 
 
-def _positions(lines: _Lines, draft: _Draft, cell: FloatArray, *, n_rows: int) -> FloatArray:
+def _positions(lines: Lines, draft: _Draft, cell: FloatArray, *, n_rows: int) -> FloatArray:
     if CARTESIAN[0] in draft.columns:
         return np.column_stack([draft.columns[name] for name in CARTESIAN])
     if n_rows < 3:
@@ -339,15 +307,21 @@ def write_cfg(
     path = Path(path)
     if path.exists() or path.is_symlink():
         raise FolderError(f"{path} exists already; remove it or give another name")
+    _symbols(species, where=str(path))
+    texts = [cfg_text(record, path=path, species=species) for record in records]
+    write_file(path, "\n".join(texts).encode())
+
+
+def cfg_text(record: CfgRecord, *, path: Path, species: Sequence[str] | None) -> str:
+    """Return one configuration as a `.cfg` file has it; raises ConfigError as `write_cfg`."""
     symbols = _symbols(species, where=str(path))
-    for record in records:
-        unknown = sorted(set(record.atoms.symbols) - set(symbols))
-        if unknown:
-            raise ConfigError(
-                f"{path}: the structures hold {', '.join(unknown)}, but the species named are "
-                f"{', '.join(symbols)}; name all"
-            )
-    write_file(path, "\n".join("\n".join(_written(one, symbols)) for one in records).encode())
+    unknown = sorted(set(record.atoms.symbols) - set(symbols))
+    if unknown:
+        raise ConfigError(
+            f"{path}: the structures hold {', '.join(unknown)}, but the species named are "
+            f"{', '.join(symbols)}; name all"
+        )
+    return "\n".join(_written(record, symbols))
 
 
 def _written(record: CfgRecord, symbols: tuple[str, ...]) -> list[str]:

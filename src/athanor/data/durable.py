@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from athanor.errors import FolderError
@@ -36,17 +36,35 @@ def write_file(path: Path, data: bytes) -> None:
 
     Raises FolderError; `path` is then as it was before.
     """
+    with whole_file(path) as write:
+        write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Yield what appends bytes to a file that is there under its name once the block has ended.
+
+    As `write_file`, piece by piece: a block that raises or is killed leaves `path` as it was.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path):
-        try:
-            with part.open("wb") as file:
-                file.write(data)
+        file = part.open("wb")
+
+    def write(data: bytes) -> None:
+        with writing(path):
+            file.write(data)
+
+    try:
+        with contextlib.closing(file):
+            yield write
+            with writing(path):
                 file.flush()
                 os.fsync(file.fileno())
+        with writing(path):
             part.rename(path)
             sync_folder(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,62 +23,102 @@ KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 RESERVED = frozenset({"Lattice", "Properties", "pbc", "energy", "forces", "stress", "virial"})
 
 
-def read(path: Path, text: str) -> list[Atoms]:
-    """Read every frame through ASE, once its lines have been counted and their columns too.
+class _Lines:
+    """Lines one after the other; blank ones at the end do not count.
+
+    Attributes
+    ----------
+    number : how many are taken.
+    ended : at the end, whether the last line was ended by a newline.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.number = 0
+        self.ended = False
+        self._lines = self._trimmed(lines)
+        self._ahead: list[str] = []  # the one that was looked at and not taken
+
+    def peek(self) -> str | None:
+        """The next line, not taken; None at the end."""
+        self._ahead = self._ahead or list(islice(self._lines, 1))
+        return self._ahead[0] if self._ahead else None
+
+    def take(self, count: int) -> list[str]:
+        """The next lines; fewer than `count` at the end."""
+        found = list(islice(chain(self._ahead, self._lines), count))
+        self._ahead = []
+        self.number += len(found)
+        return found
+
+    def _trimmed(self, lines: Iterable[str]) -> Iterator[str]:
+        blank: list[str] = []
+        for line in lines:
+            if line.strip():
+                yield from blank
+                blank = []
+                yield line
+            else:
+                blank.append(line)
+        self.ended = bool(blank) and blank[-1] == ""
+
+
+def frames(path: Path, lines: Iterable[str]) -> Iterator[Atoms]:
+    """Read one frame after the other through ASE, once its lines and their columns were counted.
 
     ASE alone takes what stands before the first blank line for the whole file, drops columns that
     it was not told of, and fills memory when an atom count is absurd.
+
+    Parameters
+    ----------
+    path : named in messages. lines : of the file, as `text.split("\\n")` has them.
 
     Raises
     ------
     FormatError : with the line, what was found and what was expected.
     """
-    lines = text.split("\n")
-    ended = lines[-1] == ""
-    while lines and not lines[-1].strip():
-        lines.pop()
-    frames: list[Atoms] = []
-    for begin, end in _frames(path, lines):
+    source = _Lines(lines)
+    if source.peek() is None:
+        raise FormatError(path, None, "found no structure, expected an atom count in line 1")
+    while source.peek() is not None:
+        begin = source.number
+        frame = _frame(path, source)
         try:
-            frame = "\n".join(lines[begin:end]) + "\n"
-            frames += list(read_extxyz(StringIO(frame), slice(None)))
+            found = list(read_extxyz(StringIO("\n".join(frame) + "\n"), slice(None)))
         except (Exception, RecursionError) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise FormatError(
                 path, begin + 1, f"the frame that begins here cannot be read ({reason})"
             ) from None
-    if not frames:
-        raise FormatError(path, None, "found no structure, expected an atom count in line 1")
-    if not ended:
-        check_cut(path, len(lines), [line.split() for line in lines[begin + 2 :]])
-    return frames
+        if source.peek() is None and not source.ended:
+            check_cut(path, source.number, [line.split() for line in frame[2:]])
+        yield from found
 
 
-def _frames(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """First line and the line after the last of each frame, 0-based, all checked."""
-    place = 0
-    while place < len(lines):
-        word = lines[place].strip()
-        if not (word.isascii() and word.isdigit() and 0 < len(word) <= 18 and int(word) > 0):
-            raise FormatError(
-                path, place + 1, f"found {word[:40]!r}, expected the number of atoms of a frame"
-            )
-        count, rows = int(word), lines[place + 2 : place + 2 + int(word)]
-        if len(rows) < count:
-            raise FormatError(
-                path,
-                len(lines),
-                f"found the end of the file after {len(rows)} of {count} atoms: the frame that "
-                f"begins in line {place + 1} is half-written",
-            )
-        end = place + 2 + count
-        while end < len(lines) and lines[end].lstrip().startswith("VEC"):
-            end += 1
-        # cell vectors as pseudo-atoms belong to plain XYZ, where the comment says nothing
-        comment = lines[place + 1] if end == place + 2 + count else ""
-        _check_rows(path, _columns(path, comment, place + 2), rows, place + 3)
-        yield place, end
-        place = end
+def _frame(path: Path, source: _Lines) -> list[str]:
+    """Take the lines of a frame, all checked."""
+    place = source.number
+    (first,) = source.take(1)
+    word = first.strip()
+    if not (word.isascii() and word.isdigit() and 0 < len(word) <= 18 and int(word) > 0):
+        raise FormatError(
+            path, place + 1, f"found {word[:40]!r}, expected the number of atoms of a frame"
+        )
+    count, comment = int(word), source.take(1)
+    rows = source.take(count)
+    if len(rows) < count:
+        raise FormatError(
+            path,
+            source.number,
+            f"found the end of the file after {len(rows)} of {count} atoms: the frame that "
+            f"begins in line {place + 1} is half-written",
+        )
+    vectors: list[str] = []
+    while (source.peek() or "").lstrip().startswith("VEC"):
+        vectors += source.take(1)
+    # cell vectors as pseudo-atoms belong to plain XYZ, where the comment says nothing
+    columns = _columns(path, "" if vectors else comment[0], place + 2)
+    _check_rows(path, columns, rows, place + 3)
+    return [first, *comment, *rows, *vectors]
 
 
 def _columns(path: Path, comment: str, number: int) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from ase.io.formats import filetype, open_with_compression
 from athanor.data import extxyz
 from athanor.data._results import labels_of
 from athanor.data._whole import check_whole
-from athanor.data.cfg import CfgRecord, read_cfg, write_cfg
+from athanor.data.cfg import CfgRecord, iter_cfg, write_cfg
 from athanor.data.dataset import Dataset
 from athanor.data.durable import sync_folder, write_file, writing
 from athanor.data.species import check_species
+from athanor.data.text import lines_of
 from athanor.errors import ConfigError, FolderError, FormatError, InputError, LabelError
 from athanor.structure import Frame, Labels, bare, check_structure
 
@@ -52,7 +54,18 @@ def read_structures(path: str | Path, species: Sequence[str] | None = None) -> l
     StructureError : a structure no potential could evaluate, with its number.
     ConfigError : `species` missing where the format needs it.
     """
-    return [bare(atoms) for atoms, _ in _read(Path(path), species, labelled=False)]
+    return list(iter_structures(path, species))
+
+
+def iter_structures(path: str | Path, species: Sequence[str] | None = None) -> Iterator[Atoms]:
+    """Read one geometry after the other, so that few are held at a time.
+
+    Extended XYZ, `.cfg` and ASE's `.traj` are read as far as is asked for; of other formats the
+    text is held, at least while it is checked. Raises what `read_structures` does, where it gets
+    to it.
+    """
+    for atoms, _ in _read(Path(path), species, labelled=False):
+        yield bare(atoms)
 
 
 def read_frames(
@@ -81,27 +94,33 @@ def read_frames(
 
 def _read(
     path: Path, species: Sequence[str] | None, *, labelled: bool
-) -> list[tuple[Atoms, Labels | None]]:
+) -> Iterator[tuple[Atoms, Labels | None]]:
     """Read structures, each with its labels when they are asked for; all structures checked."""
     if path.is_dir():
         raise FormatError(path, None, "found a folder, expected a file with structures")
     if path.suffix == ".cfg":
-        return [(record.atoms, record.labels) for record in read_cfg(path, species)]
+        for record in iter_cfg(path, species):
+            yield record.atoms, record.labels
+        return
     try:
         if path.stat().st_size == 0:
             raise FormatError(path, None, "the file is empty, expected structures")
     except OSError as error:
         raise FormatError(path, None, f"cannot be read ({error.strerror})") from None
-    found: list[tuple[Atoms, Labels | None]] = []
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        for index, atoms in enumerate(_ase(path, species)):
+    source = _ase(path, species)
+    for index in count():
+        # warnings are off while a structure is read, not while the caller works with it
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            atoms = next(source, None)
+            if atoms is None:
+                break
             where = f"{path}, frame {index}"
             _check(atoms, where=where)
-            found.append((atoms, labels_of(atoms, where=where) if labelled else None))
-    if not found:
+            labels = labels_of(atoms, where=where) if labelled else None
+        yield atoms, labels
+    if index == 0:
         raise FormatError(path, None, "found no structure, expected at least one")
-    return found
 
 
 def _check(atoms: Atoms, *, where: str) -> None:
@@ -114,7 +133,7 @@ def _check(atoms: Atoms, *, where: str) -> None:
     check_structure(atoms, where=where)
 
 
-def _ase(path: Path, species: Sequence[str] | None) -> list[Atoms]:
+def _ase(path: Path, species: Sequence[str] | None) -> Iterator[Atoms]:
     """Read through ASE; whatever it raises becomes one sentence."""
     try:
         kind = filetype(str(path))
@@ -126,17 +145,19 @@ def _ase(path: Path, species: Sequence[str] | None) -> list[Atoms]:
                 f"(or one of {', '.join(sorted(SAFE))})",
             )
         if kind in XYZ:
-            return extxyz.read(path, _text(path))
+            with open_with_compression(str(path), "rb") as file:
+                lines = lines_of(path, file, expected="structures")
+                yield from extxyz.frames(path, lines)
+            return
         if kind != "traj":
             check_whole(path, kind, _text(path))
-        images = ase.io.read(
+        yield from ase.io.iread(
             str(path),
             index=slice(None),
             format=kind,
             do_not_split_by_at_sign=True,
             **_options(path, kind, species),
         )
-        return [images] if isinstance(images, Atoms) else list(images)
     except InputError:
         raise
     except (Exception, RecursionError) as error:

@@ -112,10 +112,10 @@ class DOptimalQuery:
         chosen = dict.fromkeys(np.searchsorted(ends, numbers[order], side="right").tolist())
         return list(chosen)[:budget]
 
-    def held(self, n_atoms: int) -> int:
-        """Bytes that grading or selecting holds beside structures, `n_atoms` of them at a time."""
+    def held(self, n_atoms: int, *, selecting: bool = False) -> int:
+        """Bytes that grading, or `select_from`, holds for batches of at most `n_atoms` atoms."""
         m = len(self.active.rows)
-        return held(m) + 16 * n_atoms * m
+        return 16 * m * (m + n_atoms) + (held(m) if selecting else 0)
 
     def _chunks(self, batches: Iterable[Sequence[Atoms]], owners: list[int]) -> Iterator[Chunk]:
         """Rows that are finite, of structures not met before; `owners` gets rows per structure."""

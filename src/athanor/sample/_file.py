@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ase import Atoms
@@ -20,8 +20,13 @@ def check_file(path: Path) -> None:
 
 def read_file(path: Path, species: Sequence[str] | None) -> list[Atoms]:
     """Read its structures; messages name the whole path. Raises what `read_structures` raises."""
+    return list(iter_file(path, species))
+
+
+def iter_file(path: Path, species: Sequence[str] | None) -> Iterator[Atoms]:
+    """Read one structure after the other; raises the same, where it gets to it."""
     # ASE's readers take long to import, and a campaign without a file needs none of them
-    from athanor.data.formats import read_structures
+    from athanor.data.formats import iter_structures
 
     check_file(path)
-    return read_structures(path.absolute(), species=species)
+    return iter_structures(path.absolute(), species=species)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -9,14 +11,13 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
+from athanor.data.batches import batches_of
 from athanor.errors import ConfigError, StructureError, UnknownElementError
 from athanor.potentials import Potential
 from athanor.query import Grade, Query
 from athanor.sample import Harvest, SamplerConfig
-from athanor.sample._file import check_file, read_file
+from athanor.sample._file import check_file, iter_file
 from athanor.structure import bare, check_structure
-
-BATCH = 64
 
 
 class PoolSampler(SamplerConfig):
@@ -45,36 +46,42 @@ class PoolSampler(SamplerConfig):
         Raises FormatError (not a file of structures), ConfigError (no file, or nothing in it), and
         StructureError or UnknownElementError naming the structure that cannot be graded.
         """
-        pool = read_file(self.path, self.species)[:: self.stride]
-        if not pool:
+        kept: list[tuple[int, Atoms, Grade]] = []
+        values: list[float] = []
+        for batch in batches_of(self._structures()):
+            grades = self._grades(batch, query, first=len(values))
+            for index, (atoms, grade) in enumerate(zip(batch, grades, strict=True), len(values)):
+                if grade.verdict != "keep":
+                    kept.append((index, atoms, grade))
+            values += [grade.value for grade in grades]
+        if not values:
             raise ConfigError(f"{self.path}: the pool is empty; give a file with structures")
-        grades = self._grades(pool, query)
-        kept = [index for index, grade in enumerate(grades) if grade.verdict != "keep"]
         return Harvest(
-            structures=tuple(bare(pool[index]) for index in kept),
-            grades=tuple(grades[index] for index in kept),
-            reasons=tuple(self._reason(index, grades[index]) for index in kept),
-            steps=len(pool),
-            planned=len(pool),
+            structures=tuple(atoms for _, atoms, _ in kept),
+            grades=tuple(grade for _, _, grade in kept),
+            reasons=tuple(self._reason(index, grade) for index, _, grade in kept),
+            steps=len(values),
+            planned=len(values),
             stopped_by="completed",
             trace={
-                "index": np.arange(len(pool), dtype=np.float64) * self.stride,
-                "grade": np.array([grade.value for grade in grades]),
+                "index": np.arange(len(values), dtype=np.float64) * self.stride,
+                "grade": np.array(values),
             },
         )
 
-    def _grades(self, pool: list[Atoms], query: Query) -> list[Grade]:
-        for index, atoms in enumerate(pool):
+    def _structures(self) -> Iterator[Atoms]:
+        """The pool, one after the other: what is not kept is not held."""
+        structures = islice(iter_file(self.path, self.species), 0, None, self.stride)
+        for index, atoms in enumerate(structures):
             check_structure(atoms, where=self._name(index))
-        grades: list[Grade] = []
-        for first in range(0, len(pool), BATCH):
-            batch = [bare(atoms) for atoms in pool[first : first + BATCH]]
-            try:
-                grades += query.grade(batch)
-            except (StructureError, UnknownElementError):
-                # again one by one, to say which of them it is
-                grades += [self._grade(first + k, atoms, query) for k, atoms in enumerate(batch)]
-        return grades
+            yield bare(atoms)
+
+    def _grades(self, batch: list[Atoms], query: Query, *, first: int) -> list[Grade]:
+        try:
+            return query.grade(batch)
+        except (StructureError, UnknownElementError):
+            # again one by one, to say which of them it is
+            return [self._grade(first + k, atoms, query) for k, atoms in enumerate(batch)]
 
     def _grade(self, index: int, atoms: Atoms, query: Query) -> Grade:
         try:
