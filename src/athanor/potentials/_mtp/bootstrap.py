@@ -32,6 +32,9 @@ from athanor.potentials._mtp.projection import Projection, project
 from athanor.potentials._mtp.rows import Block
 from athanor.structure import FloatArray
 
+FACTOR_BYTES = 2**29
+"""Triangular factors are held up to this size at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -80,8 +83,7 @@ def bootstrapped(reference: Reference, *, count: int, seed: int) -> list[MtpMode
     drawn *= reference.n_frames / drawn.sum(axis=1, keepdims=True)
     weights = np.concatenate([np.ones((1, reference.n_frames)), drawn])
     with threadpool_limits(limits=1, user_api="blas"):
-        factors, n_rows = _factors(reference, weights)
-        seen = [reference.projected(factor) for factor in factors]
+        seen, n_rows = _projections(reference, weights)
         damping = _damping(reference, seen[0], n_rows)
         steps = [_step(one, damping) for one in seen]
         # the fit stops before its gradient vanishes, often by validation: what the unweighted
@@ -92,8 +94,22 @@ def bootstrapped(reference: Reference, *, count: int, seed: int) -> list[MtpMode
         ]
 
 
+def _projections(reference: Reference, weights: FloatArray) -> tuple[list[Projection], int]:
+    """What each set of weights makes of the rows, and the number of rows.
+
+    One traversal, or more where that many factors would be large.
+    """
+    width = reference.n_linear + reference.model.radial.size + 1
+    at_once = max(1, FACTOR_BYTES // (8 * width**2))
+    seen, n_rows = [], 0
+    for first in range(0, len(weights), at_once):
+        factors, n_rows = _factors(reference, weights[first : first + at_once])
+        seen += [reference.projected(factor) for factor in factors]
+    return seen, n_rows
+
+
 def _factors(reference: Reference, weights: FloatArray) -> tuple[list[FloatArray], int]:
-    """A triangular factor of [linear, radial, target] per set of weights; number of rows."""
+    """A triangular factor of [linear, radial, target] per set of weights, and how many rows."""
     program = program_of(reference.model, core=reference.core)
     factors: list[FloatArray | None] = [None] * len(weights)
     first = n_rows = 0
