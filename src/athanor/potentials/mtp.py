@@ -31,7 +31,7 @@ from athanor.structure import FloatArray, Labels, check_structure
 
 _VERSION = 1
 _MODEL_FILE = "potential.mtp"
-_LOW_LEVEL = 8
+_LOW_LEVEL = 16
 """Level at which good radial functions are searched for, when the potential's own is higher."""
 
 
@@ -186,7 +186,7 @@ class MtpConfig(PotentialConfig):
     force_weight: float = Field(default=0.01, ge=0)
     stress_weight: float = Field(default=0.001, ge=0)
     ridge: float = Field(default=1e-9, gt=0, le=1)
-    starts: int = Field(default=2, ge=1)
+    starts: int = Field(default=4, ge=1)
     steps: int = Field(default=20, ge=0)
     tolerance: float = Field(default=1e-3, gt=0)
     patience: int = Field(default=4, ge=1)
@@ -218,7 +218,7 @@ class MtpConfig(PotentialConfig):
         """Fit by variable projection; progress is appended to `workdir/fit.jsonl`."""
         warm = start.model if isinstance(start, MomentTensorPotential) else None
         blank = self._blank(train, valid, warm)
-        low = basis(_LOW_LEVEL, max_factors=self.max_factors) if self.level > 10 else None
+        low = basis(_LOW_LEVEL, max_factors=self.max_factors) if self.level > _LOW_LEVEL else None
         fitted = fit_model(
             blank,
             low,
@@ -227,7 +227,7 @@ class MtpConfig(PotentialConfig):
             settings=self._settings(),
             starts=self.starts,
             seed=seed,
-            start=warm.radial if warm is not None and _alike(warm, blank) else None,
+            start=warm if warm is not None and _alike(warm, blank) else None,
             workdir=workdir,
         )
         return MomentTensorPotential(fitted.model, core=self.core)

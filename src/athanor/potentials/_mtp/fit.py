@@ -1,170 +1,38 @@
-"""Fitting a moment tensor potential: several cheap starts, then the full basis.
+"""Fitting a moment tensor potential: several starts on few frames, then the best on all of them.
 
-The radial functions that a low level finds are a good start for a high one and cost a fraction,
-so the search for a good minimum is made at a low level.
+Where a start leads shows on a part of the training set, at a part of the cost: a few frames give
+far more rows than there are coefficients. Above level 16 the search is made at that level, and
+its radial functions start the full one.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from athanor.data.dataset import Dataset
+from athanor.data.durable import make_folder
 from athanor.errors import FitError
-from athanor.potentials import FIT_LOG
+from athanor.potentials._mtp.checkpoint import Checkpoint, fingerprint
+from athanor.potentials._mtp.descent import Descent, Fitted, Stage
+from athanor.potentials._mtp.log import FitLog
 from athanor.potentials._mtp.model import IndexTables, MtpModel
-from athanor.potentials._mtp.program import program_of
-from athanor.potentials._mtp.projection import Projection, damped_step, project
-from athanor.potentials._mtp.rows import Block, LossWeights, blocks_of, triangle
+from athanor.potentials._mtp.problem import Data, FitSettings, thinned
+from athanor.potentials._mtp.radials import random_radial
 from athanor.structure import FloatArray
 
-_MAX_RETRIES = 6
-_FIRST_DAMPING = 1e-2
+__all__ = ["Data", "FitSettings", "Fitted", "fit_model"]
 
-
-@dataclass(frozen=True, slots=True)
-class FitSettings:
-    """How to descend.
-
-    Attributes
-    ----------
-    weights : the loss.
-    ridge : relative penalty of the linear coefficients.
-    steps : most Levenberg-Marquardt steps at the full level.
-    tolerance : stop when a step lowers the loss by less than this fraction.
-    patience : stop after so many steps without a better validation loss.
-    core : whether pairs below min_dist repel.
-    """
-
-    weights: LossWeights
-    ridge: float
-    steps: int
-    tolerance: float
-    patience: int
-    core: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Training and validation frames as rows; rows do not depend on the level of the basis."""
-
-    train: Sequence[Block]
-    valid: Sequence[Block]
-    n_frames: int
-
-    @classmethod
-    def of(cls, train: Dataset, valid: Dataset, *, model: MtpModel, settings: FitSettings) -> Data:
-        silent = replace(
-            model,
-            species_coeffs=np.zeros_like(model.species_coeffs),
-            moment_coeffs=np.zeros_like(model.moment_coeffs),
-        )
-        offset = program_of(silent, core=settings.core)
-        blocks = [
-            blocks_of(part, species=model.species, weights=settings.weights, offset=offset)
-            for part in (train, valid)
-        ]
-        return cls(blocks[0], blocks[1], len(train))
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A model with its loss on the training rows and, if there are any, the validation rows."""
-
-    model: MtpModel
-    loss: float
-    valid_loss: float
-
-
-class Descent:
-    """One model on its way down; every step leaves a better one or ends."""
-
-    def __init__(self, data: Data, settings: FitSettings, *, log: Path) -> None:
-        self._data = data
-        self._settings = settings
-        self._log = log
-        self._threads = min(8, os.cpu_count() or 1)
-        self._started = time.monotonic()
-        self._stage = ("", 0, 0.0)
-
-    def run(self, model: MtpModel, *, steps: int, label: str) -> Fitted:
-        """Descend from the radial coefficients of `model`; the best by validation is returned."""
-        self._stage = (label, steps, time.monotonic() - self._started)
-        best = current = self._solved(model)
-        self._write(0, current, 0.0)
-        damping, stale = _FIRST_DAMPING, 0
-        for step in range(1, steps + 1):
-            stepped = self._step(current, damping)
-            if stepped is None:
-                break
-            before, (current, damping) = current, stepped
-            self._write(step, current, damping)
-            stale = 0 if current.valid_loss < best.valid_loss else stale + 1
-            best = current if stale == 0 else best
-            gained = 1 - current.loss / before.loss if before.loss > 0 else 0.0
-            if gained < self._settings.tolerance or stale >= self._settings.patience:
-                break
-        return best
-
-    def _step(self, at: Fitted, damping: float) -> tuple[Fitted, float] | None:
-        """One accepted step, or None when no damping lowers the loss."""
-        model = _normalised(at.model)
-        slope = self._project(model, radial=True)
-        for _ in range(_MAX_RETRIES):
-            moved = model.radial + damped_step(slope, damping).reshape(model.radial.shape)
-            trial = self._solved(replace(model, radial=moved))
-            if trial.loss < at.loss:
-                return trial, max(damping / 5, 1e-12)
-            damping *= 6
-        return None
-
-    def _project(self, model: MtpModel, *, radial: bool) -> Projection:
-        factor = triangle(
-            self._data.train,
-            program_of(model, core=self._settings.core),
-            n_radial=model.radial.size if radial else 0,
-            threads=self._threads,
-        )
-        n_linear = len(model.species_coeffs) + len(model.moment_coeffs)
-        return project(factor, n_linear=n_linear, ridge=self._settings.ridge)
-
-    def _solved(self, model: MtpModel) -> Fitted:
-        """The best linear coefficients for the model's radial ones."""
-        solution = self._project(model, radial=False)
-        n_species = len(model.species_coeffs)
-        solved = replace(
-            model,
-            species_coeffs=solution.linear[:n_species].copy(),
-            moment_coeffs=solution.linear[n_species:].copy(),
-        )
-        if not np.isfinite(solution.linear).all():
-            raise FitError("the linear coefficients are not finite; raise `ridge`")
-        program = program_of(solved, core=self._settings.core)
-        valid = sum(block.loss(program) for block in self._data.valid)
-        loss = solution.loss / self._data.n_frames
-        return Fitted(solved, loss, valid if self._data.valid else loss)
-
-    def _write(self, step: int, fitted: Fitted, damping: float) -> None:
-        label, steps, began = self._stage
-        line = {
-            "stage": label,
-            "stage_began": round(began, 3),
-            "step": step,
-            "steps": steps,
-            "loss": fitted.loss,
-            "valid_loss": fitted.valid_loss,
-            "damping": damping,
-            "seconds": round(time.monotonic() - self._started, 3),
-        }
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+_ROWS_PER_COEFFICIENT = 60
+"""Of the frames that the search looks at."""
+_FIRST_STEPS = 6
+"""Of every start; a third of them, at least one, go on."""
+_MORE_STEPS = 20
+_ROUGH = 3e-3
+"""The tolerance of the search."""
 
 
 def fit_model(
@@ -176,7 +44,7 @@ def fit_model(
     settings: FitSettings,
     starts: int,
     seed: int,
-    start: FloatArray | None,
+    start: MtpModel | FloatArray | None,
     workdir: Path,
 ) -> Fitted:
     """Fit `blank` (its coefficients are ignored) to `train`.
@@ -184,77 +52,90 @@ def fit_model(
     Parameters
     ----------
     low : tables of a lower level to search at, or None to search with the full ones.
-    start : radial coefficients to start from, shaped as the model's; no search is made then.
+    start : a model with radial coefficients shaped as the blank one's, or these alone, to start
+        from; no search is made then.
+    workdir : progress is appended to its log, and what is reached is kept there after every step:
+        the same call goes on from it and ends with the bits of one that was never interrupted.
 
     Raises FitError for an empty training set or rows that are not finite. Deterministic: BLAS runs
     on one thread and the kernel's rows do not depend on the number of threads.
     """
     if len(train) == 0:
         raise FitError("the training set is empty; label at least one structure")
-    workdir.mkdir(parents=True, exist_ok=True)
+    make_folder(workdir)
     with threadpool_limits(limits=1, user_api="blas"):
         data = Data.of(train, valid, model=blank, settings=settings)
-        descent = Descent(data, settings, log=workdir / FIT_LOG)
-        radial = start
-        if radial is None:
-            radial = _searched(blank, low or blank.tables, descent, starts=starts, seed=seed)
-        return descent.run(replace(blank, radial=radial), steps=settings.steps, label="full")
+        first = _start(blank, start)
+        identity = _identity(blank, low, data, first, settings, starts=starts, seed=seed)
+        descent = Descent(settings, log=FitLog(workdir), checkpoint=Checkpoint(workdir, identity))
+        if first is None:
+            tables = low or blank.tables
+            model = replace(blank, tables=tables, moment_coeffs=np.zeros(len(tables.mapping)))
+            part = _part(model, train, data, settings, seed=seed)
+            first = _searched(blank, model, part, descent, starts=starts, seed=seed)
+        stage = Stage("full", data, settings.steps, settings.tolerance)
+        return descent.run(first, stage=stage)
 
 
-def _searched(
-    blank: MtpModel, tables: IndexTables, descent: Descent, *, starts: int, seed: int
-) -> FloatArray:
-    """Radial coefficients of the best of several random starts at the level of `tables`."""
-    rng = np.random.default_rng(seed)
-    n_low = tables.n_radial
-    found: list[Fitted] = []
-    first: FloatArray | None = None
-    for number in range(starts):
-        radial = _random_radial(blank.radial.shape, rng)
-        first = radial if first is None else first
-        model = replace(
-            blank,
-            tables=tables,
-            radial=radial[:, :, :n_low],
-            moment_coeffs=np.zeros(len(tables.mapping)),
-        )
-        found.append(descent.run(model, steps=8, label=f"start {number}"))
-    best = min(found, key=lambda fitted: fitted.loss)
-    assert first is not None, "starts is at least 1"
-    radial = first.copy()
-    radial[:, :, :n_low] = best.model.radial
-    return radial
-
-
-def _random_radial(shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
-    """Radial function mu starts as the mu-th Chebyshev function with noise: unlike each other."""
-    radial = 0.3 * rng.normal(size=shape)
-    for mu in range(shape[2]):
-        radial[:, :, mu, mu % shape[3]] += 1.0
-    return radial
-
-
-def _normalised(model: MtpModel) -> MtpModel:
-    """Scale each radial function to unit mean square coefficient; its moments follow exactly.
-
-    A scalar function with d_mu factors of radial function mu scales by the product of s_mu^d_mu,
-    which its coefficient takes back.
-    """
-    mean = np.sqrt(np.mean(model.radial**2, axis=(0, 1, 3)))
-    scale = 1 / np.where(mean > 0, mean, 1.0)
-    degrees = _degrees(model.tables)
-    factor = np.prod(scale**degrees, axis=1)
+def _start(blank: MtpModel, start: MtpModel | FloatArray | None) -> MtpModel | None:
+    """The full model to start from; linear coefficients of another basis mean nothing in it."""
+    if not isinstance(start, MtpModel):
+        return None if start is None else replace(blank, radial=start)
+    if not np.array_equal(start.tables.mapping, blank.tables.mapping):
+        return replace(blank, radial=start.radial)
     return replace(
-        model,
-        radial=model.radial * scale[:, None],
-        moment_coeffs=model.moment_coeffs / factor,
+        blank,
+        radial=start.radial,
+        species_coeffs=start.species_coeffs,
+        moment_coeffs=start.moment_coeffs,
     )
 
 
-def _degrees(tables: IndexTables) -> FloatArray:
-    """(n_scalars, n_radial): how often each radial function enters each scalar function."""
-    degrees = np.zeros((tables.n_moments, tables.n_radial))
-    degrees[np.arange(len(tables.basic)), tables.basic[:, 0]] = 1
-    for i, j, _, k in tables.times:
-        degrees[k] = degrees[i] + degrees[j]
-    return degrees[tables.mapping]
+def _identity(
+    blank: MtpModel,
+    low: IndexTables | None,
+    data: Data,
+    first: MtpModel | None,
+    settings: FitSettings,
+    *,
+    starts: int,
+    seed: int,
+) -> str:
+    """Fingerprint of all that decides about the result."""
+    basis = [part for t in (blank.tables, low) if t for part in (t.basic, t.times, t.mapping)]
+    scale = (blank.species, blank.min_dist, blank.max_dist, blank.scaling, blank.radial.shape)
+    given = () if first is None else (first.radial, first.species_coeffs, first.moment_coeffs)
+    return fingerprint([scale, *basis, settings, starts, seed, *given, *data.arrays()])
+
+
+def _part(model: MtpModel, train: Dataset, data: Data, settings: FitSettings, *, seed: int) -> Data:
+    """As many frames as the search needs, without validation."""
+    n_coefficients = model.radial.size + len(model.species_coeffs) + len(model.moment_coeffs)
+    share = min(1.0, _ROWS_PER_COEFFICIENT * n_coefficients / data.n_rows)
+    few = thinned(train, share=share, seed=seed)
+    return Data.of(few, Dataset(), model=model, settings=settings)
+
+
+def _searched(
+    blank: MtpModel, model: MtpModel, part: Data, descent: Descent, *, starts: int, seed: int
+) -> MtpModel:
+    """Where the best of several random starts leads with the basis of `model`, as a full one."""
+    rng = np.random.default_rng(seed)
+    n_radial = model.tables.n_radial
+    randoms = [random_radial(blank.radial.shape, rng) for _ in range(starts)]
+    found: list[tuple[float, int, Fitted]] = []
+    for number, radial in enumerate(randoms):
+        stage = Stage(f"start {number}", part, _FIRST_STEPS, _ROUGH)
+        fitted = descent.run(replace(model, radial=radial[:, :, :n_radial]), stage=stage)
+        found.append((fitted.loss, number, fitted))
+    ahead = sorted(found)[: max(1, starts // 3)]
+    further = []
+    for _, number, fitted in ahead:
+        stage = Stage(f"start {number}, further", part, _MORE_STEPS, _ROUGH)
+        further.append(descent.run(fitted.model, stage=stage))
+    best = min(further, key=lambda fitted: fitted.loss).model
+    if model.tables is blank.tables:
+        return best
+    radial = randoms[0].copy()
+    radial[:, :, :n_radial] = best.radial
+    return replace(blank, radial=radial)

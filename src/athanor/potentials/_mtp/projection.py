@@ -28,12 +28,19 @@ class Projection:
     loss : squared norm of the residual, ridge included.
     jacobian : (n_radial, n_radial) triangular, the projected Jacobian.
     residual : (n_radial,) the residual seen through it.
+    response : (n_linear, n_radial) change of the solution with the radial coefficients, dxi/dc.
     """
 
     linear: FloatArray
     loss: float
     jacobian: FloatArray
     residual: FloatArray
+    response: FloatArray
+
+    def expected(self, step: FloatArray) -> float:
+        """The loss after a step of the radial coefficients, were the model linear in them."""
+        before, after = self.residual, self.residual - self.jacobian @ step
+        return self.loss - float(before @ before) + float(after @ after)
 
 
 def project(factor: FloatArray, *, n_linear: int, ridge: float) -> Projection:
@@ -53,12 +60,14 @@ def project(factor: FloatArray, *, n_linear: int, ridge: float) -> Projection:
     penalty = np.zeros((n_linear, width))
     penalty[np.arange(n_linear), np.arange(n_linear)] = ridge**0.5 * norms
     r = qr(np.concatenate([factor, penalty]), mode="r", check_finite=False)[0][:width]
-    linear = solve_triangular(r[:n_linear, :n_linear], r[:n_linear, -1], check_finite=False)
+    target = np.concatenate([r[:n_linear, -1:], -r[:n_linear, n_linear:-1]], axis=1)
+    solved = solve_triangular(r[:n_linear, :n_linear], target, check_finite=False)
     return Projection(
-        linear=linear,
+        linear=solved[:, 0],
         loss=float(np.sum(r[n_linear:, -1] ** 2)),
         jacobian=r[n_linear:-1, n_linear:-1],
         residual=r[n_linear:-1, -1],
+        response=solved[:, 1:],
     )
 
 
