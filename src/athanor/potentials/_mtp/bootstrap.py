@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from athanor import _core
 from athanor.data.dataset import Dataset
+from athanor.errors import FitError
 from athanor.potentials._mtp.fit import Data, FitSettings
 from athanor.potentials._mtp.model import MtpModel
 from athanor.potentials._mtp.program import program_of
@@ -192,6 +193,8 @@ def _member(
 
 
 def _with(model: MtpModel, linear: FloatArray) -> MtpModel:
+    if not np.isfinite(linear).all():
+        raise FitError("the linear coefficients of a member are not finite; raise `ridge`")
     n_species = len(model.species_coeffs)
     return replace(
         model,
