@@ -63,6 +63,7 @@ def relax(
     """
     from threadpoolctl import threadpool_limits
 
+    from athanor.sample.relax import RelaxOptions
     from athanor.sample.relax import relax as relax_one
 
     _check_options(fmax=fmax, cell=cell, pressure=pressure, training=training, save=save, halt=halt)
@@ -70,13 +71,14 @@ def relax(
     opened = open_potential(potential, species=parse_species(species))
     found = structures_of(structures, species=opened.species)
     query = None if training is None else query_of(opened, training, save=save, halt=halt)
-    # the filter's matrices are 3 by 3: threads of BLAS would only get in each other's way
-    how = {"fmax": fmax, "steps": steps, "cell": cell, "pressure": pressure * GPa}
+    how = RelaxOptions(
+        fmax=fmax, steps=steps, cell="free" if cell else "fixed", pressure=pressure * GPa
+    )
     done: list[RelaxResult] = []
     with threadpool_limits(limits=1), progress("relaxing", total=len(found)) as advance:
         for index, atoms in enumerate(found):
             try:
-                done.append(relax_one(atoms, opened.potential, query, **how))
+                done.append(relax_one(atoms, opened.potential, query, options=how))
             except REFUSED:
                 blame(structures, [atoms], opened.potential.predict, first=index)
                 raise

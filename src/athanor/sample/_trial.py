@@ -141,6 +141,7 @@ class Trial:
     spacing : steps that must lie between two saved candidates.
     capacity : saved candidates kept, those of the highest grade.
     stopped_by : completed until something halts the run.
+    lost : what ended it, in words, unless that was a grade.
     """
 
     query: Query | None
@@ -148,6 +149,7 @@ class Trial:
     spacing: int = 0
     capacity: int = 10
     stopped_by: Stop = "completed"
+    lost: str = ""
     last_saved: int | None = None
     saved: list[Candidate] = field(default_factory=list)
     final: list[Candidate] = field(default_factory=list)
@@ -209,7 +211,7 @@ class Trial:
 
     def lose(self, stop: Stop, what: str, *, when: str) -> None:
         """End the run and keep the last healthy frames as candidates."""
-        self.stopped_by = stop
+        self.stopped_by, self.lost = stop, what
         known = {item.step for item in self.saved}
         self.final = [
             Candidate(item.step, item.atoms, item.grade, f"{item.reason}, before {what} at {when}")

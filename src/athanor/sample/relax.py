@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, cast
 
 import numpy as np
 from ase import Atoms
-from ase.filters import FrechetCellFilter
-from ase.optimize import FIRE
 from ase.units import GPa
 from pydantic import Field
-from threadpoolctl import threadpool_limits
 
-from athanor.calculator import calculator
 from athanor.errors import ConfigError, StructureError
 from athanor.potentials import Potential
-from athanor.query import Query
-from athanor.sample import Harvest, SamplerConfig
+from athanor.query import Grade, GradesInPassing, Query
+from athanor.sample import Harvest, SamplerConfig, Stop
+from athanor.sample._landscape import Cell, Landscape
 from athanor.sample._trial import Limits, Trial
 from athanor.structure import Labels, bare, check_structure
 
-LONGEST_MOVE = 0.1
+LONGEST_MOVE = 0.2
 """Å; of an atom in one step."""
+STRESS_GPa = 0.1
+"""Stress left where the cell is relaxed; small beside 0.01 eV/Å on the area of an atom."""
+
+End = Literal["converged", "steps", "grade", "min_dist", "failed", "stuck"]
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """One structure on the way, with its labels and its grade (None where it got none)."""
+
+    step: int
+    atoms: Atoms
+    labels: Labels
+    grade: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +43,54 @@ class RelaxResult:
 
     Attributes
     ----------
-    atoms : the last structure that could be evaluated, geometry only.
+    atoms : the last structure that was whole, geometry only.
     labels : of it, by the potential.
     fmax : largest force on an atom, eV/Å.
-    converged : whether it, and with `cell` the generalised forces on the cell, are below what was
-        asked for.
+    smax : largest component of the stress that the cell could give in to, eV/Å³; 0 for fixed cells.
+    converged : whether both are below what was asked for.
+    stopped_by : converged; steps, when there are no more; grade, above halt; min_dist, atoms too
+        near; failed, when the potential could not go on (`error` says why); stuck, when rounding
+        leaves nothing to gain before the forces are as small as was asked for.
     harvest : steps, what stopped it, candidates with grades and reasons, trace.
+    path : every step, where it was asked for.
     """
 
     atoms: Atoms
     labels: Labels
     fmax: float
+    smax: float
     converged: bool
+    stopped_by: End
+    error: str
     harvest: Harvest
+    path: tuple[PathStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelaxOptions:
+    """How to relax.
+
+    Attributes
+    ----------
+    fmax : largest force left, eV/Å. smax : largest stress left where the cell moves, eV/Å³.
+    steps : give up after this many. max_step : Å, of an atom in one of them.
+    cell : what it does. pressure : on it, eV/Å³, positive under compression.
+    check_every : steps between two grades. min_distance : Å; atoms nearer end the run.
+    spacing : steps between two candidates. capacity : candidates kept, those of highest grade.
+    path : whether every step is kept.
+    """
+
+    fmax: float = 0.01
+    smax: float = STRESS_GPa * GPa
+    steps: int = 500
+    max_step: float = LONGEST_MOVE
+    cell: Cell = "fixed"
+    pressure: float = 0.0
+    check_every: int = 1
+    min_distance: float = 0.0
+    spacing: int = 1
+    capacity: int = 10
+    path: bool = False
 
 
 def relax(
@@ -52,96 +98,156 @@ def relax(
     potential: Potential,
     query: Query | None = None,
     *,
-    fmax: float = 0.01,
-    steps: int = 500,
-    cell: bool = False,
-    pressure: float = 0.0,
-    check_every: int = 1,
-    min_distance: float = 0.0,
-    spacing: int = 1,
-    capacity: int = 10,
+    options: RelaxOptions | None = None,
 ) -> RelaxResult:
-    """Relax positions, and with `cell` the cell against `pressure`, by FIRE.
+    """Relax positions, and where it may move the cell against a pressure, by L-BFGS-B.
 
-    Every `check_every` steps the query grades the structure: `save` makes it a candidate (every
-    `spacing` steps at most, the `capacity` of highest grade kept), `halt` ends the run. A
-    structure with atoms nearer than `min_distance` (Å), or numbers that are not finite, ends it
-    too, with the last healthy structures as candidates.
-
-    Parameters
-    ----------
-    fmax : eV/Å. pressure : eV/Å³, positive under compression.
+    No step goes uphill in enthalpy. Every `check_every` steps the query grades the structure:
+    `save` makes it a candidate (every `spacing` steps at most, the `capacity` of highest grade
+    kept), `halt` ends the run. A structure with atoms nearer than `min_distance`, or one that the
+    potential cannot evaluate, ends it too, with the last healthy structures as candidates.
 
     Raises
     ------
     StructureError, UnknownElementError : `atoms` cannot be evaluated as given.
     ConfigError : a cell is to be relaxed that is not periodic in all directions.
     """
+    options = options or RelaxOptions()
     check_structure(atoms)
-    if cell and not atoms.pbc.all():
+    if options.cell != "fixed" and not atoms.pbc.all():
         raise ConfigError(
             f"the structure {atoms.get_chemical_formula()} is not periodic in all three "
             "directions, so it has no cell to relax; relax its positions only"
         )
-    moving = bare(atoms)
-    moving.calc = calculator(potential)
-    target = FrechetCellFilter(moving, scalar_pressure=pressure) if cell else moving
-    trial = Trial(query, Limits(min_distance), spacing=spacing, capacity=capacity)
-    run = _Run(moving, target, trial, potential.predict([bare(atoms)])[0])
-    # a structure that flies apart overflows before the next check finds it
-    # and ASE's cell filter takes logarithms of 3 × 3 matrices, which threads only slow down
-    with np.errstate(over="ignore", invalid="ignore"), threadpool_limits(limits=1):
-        converged = run.go(fmax=fmax, steps=steps, check_every=check_every)
-    harvest = trial.harvest(steps=run.done, planned=run.done if converged else steps)
-    return RelaxResult(run.healthy, run.labels, run.fmax, converged, harvest)
+    # a structure that flies apart overflows before it is found
+    with np.errstate(over="ignore", invalid="ignore"):
+        run = _Run(bare(atoms), potential, query, options)
+        run.go()
+    return run.result()
 
 
+class _Judged:
+    """Labels of a structure, and its grade where the query gives both at once."""
+
+    def __init__(self, potential: Potential, query: Query | None) -> None:
+        self.potential = potential
+        # a query fitted to another potential has other labels
+        able = isinstance(query, GradesInPassing) and query.potential is potential
+        self._query = cast(GradesInPassing, query) if able else None
+        self.grading = True
+        self.grade: Grade | None = None
+
+    def __call__(self, atoms: Atoms) -> Labels:
+        if self._query is not None and self.grading:
+            ((labels, self.grade),) = self._query.evaluated([atoms])
+            return labels
+        self.grade = None
+        return self.potential.predict([atoms])[0]
+
+
+@dataclass
 class _Run:
     """One relaxation as it goes, with the last structure that was whole."""
 
-    def __init__(self, moving: Atoms, target: Any, trial: Trial, labels: Labels) -> None:
-        self.moving = moving
-        self.target = target
-        self.trial = trial
-        self.done = 0
-        self.healthy = bare(moving)
-        self.labels = labels
-        self.fmax = float("inf")
+    moving: Atoms
+    potential: Potential
+    query: Query | None
+    options: RelaxOptions
+    done: int = 0
+    converged: bool = False
+    refused: bool = False
+    path: list[PathStep] = field(default_factory=list)
 
-    def go(self, *, fmax: float, steps: int, check_every: int) -> bool:
-        """Relax; returns whether it converged."""
-        optimiser = FIRE(self.target, logfile=None, maxstep=LONGEST_MOVE)
+    def __post_init__(self) -> None:
+        options = self.options
+        self.judged = _Judged(self.potential, self.query)
+        self.landscape = Landscape(
+            self.moving, self.judged, cell=options.cell, pressure=options.pressure
+        )
+        self.trial = Trial(
+            self.query,
+            Limits(options.min_distance),
+            spacing=options.spacing,
+            capacity=options.capacity,
+        )
+        self.healthy, self.labels = bare(self.moving), self.landscape.labels
+        self.fmax = self.smax = float("inf")
+
+    def go(self) -> None:
+        """Relax until it is converged, stopped, or at the end of its steps."""
+        # scipy's optimisers take long to import, and listing the kinds does without
+        from athanor.sample._descent import Descent, NotFinite
+
+        if not self._on():
+            return
         try:
-            for converged in optimiser.irun(fmax=fmax, steps=steps):
-                self.done = optimiser.nsteps
-                last = bool(converged) or self.done == steps
-                if (last or self.done % check_every == 0) and not self._check():
-                    return False
-                if converged:
-                    return True
+            descent = Descent(self.landscape, longest=self.options.max_step)
+            descent.run(steps=self.options.steps, after=self._next)
         except StructureError as error:
-            self.trial.lose("distance", str(error), when=f"relaxation step {self.done}")
-        return False
+            self.refused = True
+            stop: Stop = "nan" if isinstance(error, NotFinite) else "distance"
+            self.trial.lose(stop, str(error), when=f"relaxation step {self.done}")
 
-    def _check(self) -> bool:
-        labels = _labels(self.moving)
-        when = f"relaxation step {self.done}"
-        good = self.trial.judge(self.moving, labels, self.done, when=when)
+    def _next(self) -> bool:
+        self.done += 1
+        return self._on()
+
+    def _on(self) -> bool:
+        """Judge where it stands; whether to go on."""
+        options = self.options
+        fmax, smax = self.landscape.fmax(), self.landscape.smax()
+        self.converged = fmax < options.fmax and smax < options.smax
+        last = self.converged or self.done == options.steps
+        self.judged.grading = (self.done + 1) % options.check_every == 0
+        if not last and self.done % options.check_every:
+            return True
+        good = self._judge()
         if self.trial.stopped_by in ("completed", "grade"):
-            self.healthy, self.labels = bare(self.moving), labels
-            self.fmax = float(np.linalg.norm(labels.forces, axis=1).max())
+            self.healthy, self.labels = bare(self.moving), self.landscape.labels
+            self.fmax, self.smax = fmax, smax
+        self.converged = self.converged and good
+        return good and not last
+
+    def _judge(self) -> bool:
+        labels = self.landscape.labels
+        when = f"relaxation step {self.done}"
+        good = self.trial.judge(self.moving, labels, self.done, when=when, grade=self.judged.grade)
+        if self.trial.stopped_by in ("completed", "grade"):
+            grade = self.trial.grade
             self.trial.note(
                 step=float(self.done),
-                grade=self.trial.grade,
+                grade=grade,
                 energy_eV=labels.energy,
-                fmax=self.fmax,
+                fmax=self.landscape.fmax(),
             )
+            if self.options.path:
+                graded = None if self.query is None else grade
+                self.path.append(PathStep(self.done, bare(self.moving), labels, graded))
         return good
 
+    def result(self) -> RelaxResult:
+        planned = self.done if self.converged else self.options.steps
+        return RelaxResult(
+            atoms=self.healthy,
+            labels=self.labels,
+            fmax=self.fmax,
+            smax=self.smax,
+            converged=self.converged,
+            stopped_by=self._end(),
+            error=self.trial.lost,
+            harvest=self.trial.harvest(steps=self.done, planned=planned),
+            path=tuple(self.path),
+        )
 
-def _labels(atoms: Atoms) -> Labels:
-    stress = atoms.get_stress(voigt=False) if atoms.pbc.all() else None
-    return Labels(float(atoms.get_potential_energy()), atoms.get_forces(), stress)
+    def _end(self) -> End:
+        if self.converged:
+            return "converged"
+        if self.trial.stopped_by == "grade":
+            return "grade"
+        if self.trial.stopped_by != "completed":
+            near = self.trial.stopped_by == "distance" and not self.refused
+            return "min_dist" if near else "failed"
+        return "steps" if self.done == self.options.steps else "stuck"
 
 
 class RelaxSampler(SamplerConfig):
@@ -150,12 +256,14 @@ class RelaxSampler(SamplerConfig):
     kind: Literal["relax"] = "relax"
     steps: int = Field(default=500, ge=1)
     fmax: float = Field(default=0.01, gt=0, description="eV/Å")
+    smax_GPa: float = Field(default=STRESS_GPa, gt=0, description="stress left; with cell")
     cell: bool = False
     pressure_GPa: float = Field(default=0.0, description="positive under compression; needs cell")
+    max_step: float = Field(default=LONGEST_MOVE, gt=0, description="Å; of an atom in one step")
     check_every: int = Field(default=1, ge=1)
     min_distance: float = Field(default=1.5, ge=0, description="Å")
     save_every: int = Field(
-        default=20, ge=1, description="steps that must lie between two saved candidates"
+        default=5, ge=1, description="steps that must lie between two saved candidates"
     )
     max_saved: int = Field(
         default=10, ge=0, description="candidates kept before a halt, those of highest grade"
@@ -165,16 +273,16 @@ class RelaxSampler(SamplerConfig):
         self, start: Atoms, potential: Potential, query: Query, *, seed: int, workdir: Path
     ) -> Harvest:
         """Relax once; nothing is drawn, so the seed changes nothing. Raises what `relax` raises."""
-        return relax(
-            start,
-            potential,
-            query,
+        options = RelaxOptions(
             fmax=self.fmax,
+            smax=self.smax_GPa * GPa,
             steps=self.steps,
-            cell=self.cell,
+            max_step=self.max_step,
+            cell="free" if self.cell else "fixed",
             pressure=self.pressure_GPa * GPa,
             check_every=self.check_every,
             min_distance=self.min_distance,
             spacing=self.save_every,
             capacity=self.max_saved,
-        ).harvest
+        )
+        return relax(start, potential, query, options=options).harvest
