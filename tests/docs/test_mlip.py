@@ -48,6 +48,12 @@ THEIRS = {
     "mindist": "no-overwrite",
     "convert-cfg": "input-format output-format append last fix-lattice",
 }
+COMMANDS = (
+    "list help run merge-cfg relax make-cell-square replicate-cell convert-cfg train calc-errors "
+    "self-test self-test-dev add-from-outcar add-from-outcar-dyn add-from-outcar-last to-poscar "
+    "to-bin from-bin fix-lattice compress-extend mindist subsample fix-cfg filter-nonconv "
+    "select-add calc-grade calc-efs invert-stress"
+)
 SETTINGS = (
     "mtp-filename calculate-efs select select:threshold select:threshold-break "
     "select:threshold-init select:threshold-swap select:save-selected select:load-state "
@@ -56,7 +62,6 @@ SETTINGS = (
     "fit:energy-weight fit:force-weight fit:stress-weight fit:scale-by-force fit:log write-cfgs "
     "write-cfgs:skip check-errors log"
 )
-# ours that are no options: `>` of the shell, and the potential's recipe
 FIELDS = set(MtpConfig.model_fields)
 
 
@@ -85,6 +90,11 @@ def rows(section: str) -> Iterator[list[str]]:
 def test_the_page_has_only_blocks_that_are_understood() -> None:
     assert TEXT.count("```") == 2 * len(blocks())
     assert {language for _, language, _ in blocks()} == {"bash", "text", "toml"}
+
+
+@pytest.mark.parametrize("command", COMMANDS.split())
+def test_every_command_of_theirs_is_there(command: str) -> None:
+    assert re.search(rf"`mlp {command}[ `]", TEXT)
 
 
 @pytest.mark.parametrize("command", THEIRS)
