@@ -21,7 +21,7 @@ GAIN = 1 + 1e-6
 """An exchange must raise |det A| by at least this factor."""
 _REFRESH = 200
 """Exchanges after which the coefficients are computed anew, since rank-one updates drift."""
-_CHUNK = 2_048
+_CHUNK = 512
 """Rows whose coefficients are held at a time: in the cache until their maximum is known."""
 _CHAIN_TOPS = 5
 """Candidates by which an active row is forced out."""

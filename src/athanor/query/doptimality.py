@@ -60,20 +60,21 @@ class DOptimalQuery:
     def grade(self, structures: Sequence[Atoms]) -> list[Grade]:
         """Grade of each structure (no unit): save above `save`, halt above `halt`."""
         return [
-            self._grade(table)
+            grade
             for batch in batches_of(structures)
-            for table in self.potential.features(batch)
+            for grade in self._grades(self.potential.features(batch))
         ]
 
     def evaluated(
         self, structures: Sequence[Atoms], *, stress: bool = True
     ) -> list[tuple[Labels, Grade]]:
         """Labels by the potential and grade of each structure, evaluated once for both."""
-        return [
-            (labels, self._grade(table))
-            for batch in batches_of(structures)
-            for labels, table in predict_with_features(self.potential, batch, stress=stress)
-        ]
+        found: list[tuple[Labels, Grade]] = []
+        for batch in batches_of(structures):
+            both = predict_with_features(self.potential, batch, stress=stress)
+            grades = self._grades([table for _, table in both])
+            found += zip([labels for labels, _ in both], grades, strict=True)
+        return found
 
     def select(
         self,
@@ -134,15 +135,17 @@ class DOptimalQuery:
             owners.extend(counts.tolist())
             first += int(counts.sum())
 
-    def _grade(self, table: FloatArray) -> Grade:
-        """Grade of a structure from its (n_atoms, n_parameters) derivatives."""
+    def _grades(self, tables: Sequence[FloatArray]) -> list[Grade]:
+        """Grades of structures from their (n_atoms, n_parameters) derivatives."""
         if self.by == "atom":
-            per_atom = self.active.grades(table)
-            value = float(per_atom.max())
-            return Grade(value, per_atom, self._verdict(value))
-        value = float(self.active.grades(table.mean(axis=0, keepdims=True))[0])
-        verdict = self._verdict(value)
-        return Grade(value, None if verdict == "keep" else self.active.grades(table), verdict)
+            every = [self.active.grades(table) for table in tables]
+            return [Grade(float(one.max()), one, self._verdict(float(one.max()))) for one in every]
+        values = self.active.grades(np.stack([table.mean(axis=0) for table in tables]))
+        verdicts = [self._verdict(value) for value in values]
+        return [
+            Grade(float(value), None if verdict == "keep" else self.active.grades(table), verdict)
+            for value, verdict, table in zip(values, verdicts, tables, strict=True)
+        ]
 
     def _verdict(self, value: float) -> Verdict:
         if value > self.halt:
