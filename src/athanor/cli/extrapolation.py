@@ -23,6 +23,7 @@ from athanor.cli.files import (
     refuse_existing,
 )
 from athanor.cli.progress import Passes, size
+from athanor.cli.spreads import spreads
 from athanor.data.batches import ATOMS_AT_ONCE
 from athanor.errors import ConfigError
 from athanor.loading import STATES
@@ -98,7 +99,11 @@ def grade(
     by: ByOption = None,
     species: SpeciesOption = None,
 ) -> None:
-    """Write structures with their extrapolation grade (info keys grade, verdict)."""
+    """Write structures with their extrapolation grade (info keys grade, verdict).
+
+    Of an ensemble also energy_spread (eV over the root of the number of atoms), force_spread_max
+    and force_spread_mean (eV/Å).
+    """
     from athanor.data.writer import structure_writer
 
     refuse_existing(out)
@@ -110,8 +115,11 @@ def grade(
         _passes(structures, opened, query, doing="grading") as passes,
     ):
         for batch in passes():
-            for atoms, one in zip(batch, passes.computed(query.grade, batch), strict=True):
-                writer.write(atoms, info=info_of(one))
+            grades = passes.computed(query.grade, batch)
+            for atoms, one, more in zip(
+                batch, grades, spreads(opened.potential, batch), strict=True
+            ):
+                writer.write(atoms, info=info_of(one) | more)
                 verdicts[one.verdict] += 1
     counts = ", ".join(f"{verdicts[name]} {name}" for name in ("keep", "save", "halt"))
     print(f"{writer.written} structures graded ({counts}), written to {out}")

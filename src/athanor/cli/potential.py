@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from athanor.cli.files import (
     structures_of,
 )
 from athanor.cli.progress import duration, in_batches
+from athanor.cli.spreads import labels_and_spreads
 from athanor.cli.watch import watched
 from athanor.component import choose, nearest
 from athanor.data.dataset import Dataset
@@ -124,14 +126,20 @@ def evaluate(
     out: OutOption,
     species: SpeciesOption = None,
 ) -> None:
-    """Write energy, forces and stress of structures; the suffix of --out says how."""
+    """Write energy, forces and stress of structures; the suffix of --out says how.
+
+    Of an ensemble, the means, with the info keys energy_spread (eV over the root of the number of
+    atoms), force_spread_max and force_spread_mean (eV/Å).
+    """
     from athanor.data.formats import write_structures
 
     refuse_existing(out)
     opened = open_potential(potential, species=parse_species(species))
     found = structures_of(structures, species=opened.species)
-    labels = in_batches(found, opened.potential.predict, doing="evaluating", source=structures)
-    write_structures(out, found, labels=labels, species=opened.species)
+    compute = partial(labels_and_spreads, opened.potential)
+    evaluated = in_batches(found, compute, doing="evaluating", source=structures)
+    labels, info = [one for one, _ in evaluated], [more for _, more in evaluated]
+    write_structures(out, found, labels=labels, info=info, species=opened.species)
     print(f"{len(found)} structures evaluated, written to {out}")
 
 
