@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from athanor.errors import FitError
-from athanor.query._maxvol import INITIAL, ActiveSet
+from athanor.query import _search
+from athanor.query._maxvol import INITIAL, ActiveSet, Pass, held
+from athanor.query._search import NEAR, Chunk
 
 
 def draw(rng: np.random.Generator, n: int, m: int, *, decades: float = 3.0) -> np.ndarray:
@@ -191,3 +195,97 @@ def test_an_active_set_pickles() -> None:
     again = pickle.loads(pickle.dumps(active))
     np.testing.assert_array_equal(again.inverse, active.inverse)
     assert again.log_volume == active.log_volume
+
+
+def passing(rows: np.ndarray, rng: np.random.Generator, *, asked: list[int]) -> Pass:
+    """The rows in chunks of random lengths; notes how many were given out."""
+
+    def once() -> Iterator[Chunk]:
+        first = 0
+        while first < len(rows):
+            stop = min(len(rows), first + int(rng.integers(1, 90)))
+            asked.append(stop - first)
+            yield rows[first:stop].copy(), np.arange(first, stop)
+            first = stop
+
+    return once
+
+
+@pytest.mark.parametrize("near", [NEAR, 1])
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_that_pass_by_give_an_active_set_as_good(
+    seed: int, near: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_search, "room_beside", lambda m: near * m)
+    rng = np.random.default_rng(40 + seed)
+    rows = draw(rng, 1500, int(rng.integers(2, 25)))
+    asked: list[int] = []
+    active = ActiveSet.of_stream(passing(rows, rng, asked=asked))
+    assert active.grades(rows).max() <= 1 + 1e-5
+    np.testing.assert_array_equal(active.rows, rows[active.origins])
+    assert active.seen == 1500
+    assert sum(asked) >= 2 * 1500, "the last pass shows that none is better"
+    assert active.log_volume == pytest.approx(ActiveSet.of(rows).log_volume, abs=1.0)
+
+
+@pytest.mark.parametrize("near", [NEAR, 1])
+@pytest.mark.parametrize("threshold", [1.0, 1.1, 2.1])
+def test_rows_that_pass_by_extend_an_active_set(
+    threshold: float, near: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(50)
+    active, more = ActiveSet.of(draw(rng, 60, 20)), draw(rng, 2000, 20)
+    at_once = active.extended(more, threshold=threshold)
+    monkeypatch.setattr(_search, "room_beside", lambda m: near * m)
+    grown = active.extended_by(passing(more, rng, asked=[]), threshold=threshold)
+    assert grown.grades(more).max() <= threshold * (1 + 1e-5)
+    assert grown.grades(active.rows).max() <= threshold * (1 + 1e-5)
+    taken = grown.origins >= active.seen
+    np.testing.assert_array_equal(grown.rows[taken], more[grown.origins[taken] - active.seen])
+    kept = {origin: row.tobytes() for origin, row in zip(active.origins, active.rows, strict=True)}
+    for origin, row in zip(grown.origins[~taken], grown.rows[~taken], strict=True):
+        assert kept[origin] == row.tobytes()
+    assert grown.seen == active.seen + 2000
+    price = np.log(threshold)
+    worth = [one.log_volume - price * (one.origins >= 60).sum() for one in (grown, at_once)]
+    assert worth[0] == pytest.approx(worth[1], abs=1.0)
+
+
+def test_few_rows_are_held_while_they_pass_by() -> None:
+    m, chunk, chunks = 12, 500, 120
+    whole = 8 * m * chunk * chunks
+
+    def once() -> Iterator[Chunk]:
+        rng = np.random.default_rng(60)
+        for number in range(chunks):
+            yield rng.normal(size=(chunk, m)), number * chunk + np.arange(chunk)
+
+    ActiveSet.of_stream(once)  # what is allocated once and for all is not counted
+    tracemalloc.start()
+    try:
+        active = ActiveSet.of_stream(once)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert active.seen == chunk * chunks
+    assert peak < 2 * held(m) + 8 * 8 * m * chunk < whole / 4
+
+
+def test_streams_are_checked() -> None:
+    def once() -> Iterator[Chunk]:
+        yield np.ones((3, 2)), np.arange(3)
+        yield np.array([[1.0, 2.0], [np.nan, 1.0]]), np.arange(3, 5)
+
+    with pytest.raises(FitError, match="row 4 of derivatives is not finite"):
+        ActiveSet.of_stream(once)
+    with pytest.raises(FitError, match="no rows of derivatives"):
+        ActiveSet.of_stream(lambda: iter(()))
+    with pytest.raises(FitError, match=r"\(3, 2\), expected \(n, 4\)"):
+        ActiveSet.of(np.eye(4)).extended_by(once)
+
+
+def test_no_rows_extend_nothing() -> None:
+    active = ActiveSet.of(np.random.default_rng(70).normal(size=(30, 5)))
+    grown = active.extended_by(lambda: iter(()), threshold=2.0)
+    np.testing.assert_array_equal(grown.origins, active.origins)
+    assert grown.seen == active.seen

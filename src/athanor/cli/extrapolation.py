@@ -51,6 +51,8 @@ ByOption = Annotated[
 
 PUBLISHED_SELECT = 1.1
 """The threshold that the published code selects with; while sampling it saves from 2.1 on."""
+EACH = 150
+"""Bytes by which `select` remembers a structure that it has met: equal ones count once."""
 
 
 def query_of(
@@ -186,9 +188,11 @@ def _passes(
     at_once = ATOMS_AT_ONCE
     if counted is not None:
         at_once = min(max(at_once, counted.largest), counted.atoms)
-    held = size(query.held(at_once, selecting=selecting))
+    held = query.held(at_once, selecting=selecting)
+    if selecting and counted is not None:
+        held += EACH * counted.structures
     what = "" if counted is None else f"{counted.structures} structures, {counted.atoms} atoms; "
-    print(f"{path}: {what}{doing} them batch by batch takes about {held} of memory")
+    print(f"{path}: {what}{doing} them batch by batch takes about {size(held)} of memory")
     return Passes(
         lambda: iter_structures(path, opened.species),
         doing=doing,

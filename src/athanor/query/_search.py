@@ -22,6 +22,8 @@ NEAR = 20
 """Rows held beside the active ones, in multiples of their number: those of the largest grades."""
 NEAR_NUMBERS = 8_000_000
 """They are at least 5 times as many as the active rows, but beyond that at most these numbers."""
+MOST_PASSES = 100
+"""A handful is usual."""
 _CHAIN_WORK = 200_000_000
 """Coefficients that the search for chains may touch: a second or so."""
 
@@ -61,19 +63,19 @@ class Search:
     def run(self, everything: Callable[[], Iterator[Chunk]]) -> None:
         """Let all rows pass by until not one has a (priced) coefficient of modulus above 1.
 
-        The volume grows with every exchange, so this ends.
+        The volume grows with every exchange, so this ends; rounding cannot keep it going for ever.
         """
-        again = True
-        while again:
-            before = self.log_volume
+        self._changed = True
+        while self._changed and self.passes < MOST_PASSES:
+            self._changed = False
             for rows, tags in everything():
                 self._offer(rows, tags)
             self._settle(chains=True)
             self.passes += 1
-            again = self.log_volume > before
 
     def _take(self, rows: FloatArray, tags: TagArray) -> None:
         self.rows, self.tags = rows, tags
+        self._changed = True
         self._inverse, self.log_volume = inverted(rows * self._factors(tags)[:, None])
 
     def _factors(self, tags: TagArray) -> FloatArray:
