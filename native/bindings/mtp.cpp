@@ -57,24 +57,57 @@ std::unique_ptr<MtpProgram> make(const Table& basic, const Table& times, const M
     return std::make_unique<MtpProgram>(s);
 }
 
-nb::tuple evaluate_one(const MtpProgram& p, const Positions& positions, const Types& types, const Cell& cell,
-                       const Periodic& periodic, bool forces, bool features, int threads, const std::string& isa) {
-    const System s = system_of(positions, types, cell, periodic, p.spec.n_species);
-    const std::size_t n = positions.shape(0), width = p.n_parameters();
-    std::vector<double> f(forces ? 3 * n : 0), site(n), rows(features ? n * width : 0);
+// What one evaluation is asked for, and where it goes.
+struct Wanted {
+    std::vector<double> forces, site, rows;
+    std::size_t n, n_rows, width;
     MtpResult result;
-    result.forces = forces ? f.data() : nullptr;
-    result.site_energies = site.data();
-    result.features = features ? rows.data() : nullptr;
-    const Isa chosen = isa_of(isa);
+
+    Wanted(const MtpProgram& p, std::size_t n_atoms, bool want_forces, bool features, bool summed)
+        : forces(want_forces ? 3 * n_atoms : 0), site(n_atoms), n(n_atoms),
+          n_rows(summed ? 1 : (features ? n_atoms : 0)), width(p.n_parameters()) {
+        rows.resize(n_rows * width);
+        result.forces = want_forces ? forces.data() : nullptr;
+        result.site_energies = site.data();
+        (summed ? result.feature_sum : result.features) = n_rows ? rows.data() : nullptr;
+    }
+
+    nb::tuple handed_over() {
+        std::vector<double> virial(result.virial, result.virial + 9);
+        const std::size_t n_forces = forces.size() / 3;
+        return nb::make_tuple(result.energy, owned(std::move(forces), {n_forces, 3}), owned(std::move(virial), {3, 3}),
+                              result.volume, owned(std::move(site), {n}), owned(std::move(rows), {n_rows, width}));
+    }
+};
+
+nb::list evaluate_all(const std::vector<const MtpProgram*>& programs, const Positions& positions, const Types& types,
+                      const Cell& cell, const Periodic& periodic, bool forces, bool features, bool summed,
+                      int threads, const std::string& isa, SkinList* skin) {
+    if (programs.empty()) throw std::invalid_argument("at least one potential is needed");
+    const System s = system_of(positions, types, cell, periodic, programs[0]->spec.n_species);
+    const std::size_t n = positions.shape(0);
+    std::vector<Wanted> wanted;
+    std::vector<MtpResult> results;
+    for (const MtpProgram* p : programs) wanted.emplace_back(*p, n, forces, features, summed);
+    for (const Wanted& one : wanted) results.push_back(one.result);
+    const Evaluation how{threads, isa_of(isa), skin};
     {
         nb::gil_scoped_release release;
-        evaluate(p, s, result, threads, chosen);
+        evaluate(programs, s, results, how);
     }
-    std::vector<double> virial(result.virial, result.virial + 9);
-    return nb::make_tuple(result.energy, owned(std::move(f), {forces ? n : 0, 3}), owned(std::move(virial), {3, 3}),
-                          result.volume, owned(std::move(site), {n}),
-                          owned(std::move(rows), {features ? n : 0, width}));
+    nb::list all;
+    for (std::size_t m = 0; m < programs.size(); ++m) {
+        wanted[m].result = results[m];
+        all.append(wanted[m].handed_over());
+    }
+    return all;
+}
+
+nb::tuple evaluate_one(const MtpProgram& p, const Positions& positions, const Types& types, const Cell& cell,
+                       const Periodic& periodic, bool forces, bool features, bool summed, int threads,
+                       const std::string& isa, SkinList* skin) {
+    return nb::cast<nb::tuple>(
+        evaluate_all({&p}, positions, types, cell, periodic, forces, features, summed, threads, isa, skin)[0]);
 }
 
 nb::tuple design_one(const MtpProgram& p, const Positions& positions, const Types& types, const Cell& cell,
@@ -170,6 +203,9 @@ std::vector<std::string> instruction_sets() {
 
 void bind_mtp(nb::module_& m) {
     m.def("instruction_sets", &instruction_sets, "What this processor can run, narrowest first.");
+    nb::class_<SkinList>(m, "SkinList", "Neighbours kept from one evaluation to the next, while atoms move little.")
+        .def(nb::init<double>(), nb::arg("skin"))
+        .def_prop_ro("builds", &SkinList::builds, "How often the lists were made anew.");
     nb::class_<MtpProgram>(m, "Mtp", "A moment tensor potential laid out for the kernels.")
         .def_static("make", &make, nb::kw_only(), nb::arg("basic"), nb::arg("times"), nb::arg("mapping"),
                     nb::arg("n_moments"), nb::arg("min_dist"), nb::arg("max_dist"), nb::arg("scaling"),
@@ -178,10 +214,15 @@ void bind_mtp(nb::module_& m) {
         .def_prop_ro("n_parameters", &MtpProgram::n_parameters)
         .def_prop_ro("n_products", [](const MtpProgram& p) { return p.products.size(); })
         .def("evaluate", &evaluate_one, nb::arg("positions"), nb::arg("types"), nb::arg("cell"), nb::arg("periodic"),
-             nb::kw_only(), nb::arg("forces") = true, nb::arg("features") = false, nb::arg("threads") = 1,
-             nb::arg("isa") = "auto",
+             nb::kw_only(), nb::arg("forces") = true, nb::arg("features") = false, nb::arg("summed") = false,
+             nb::arg("threads") = 1, nb::arg("isa") = "auto", nb::arg("skin") = nb::none(),
              "(energy eV, forces (n,3) eV/Å, dE/dstrain (3,3) eV, volume Å^3, site energies (n,), "
-             "features (n,p))")
+             "features (n,p); with `summed` their sum over atoms instead, (1,p))")
+        .def_static("evaluate_together", &evaluate_all, nb::arg("programs"), nb::arg("positions"), nb::arg("types"),
+             nb::arg("cell"), nb::arg("periodic"),
+             nb::kw_only(), nb::arg("forces") = true, nb::arg("features") = false, nb::arg("summed") = false,
+             nb::arg("threads") = 1, nb::arg("isa") = "auto", nb::arg("skin") = nb::none(),
+             "The same of several potentials with one search for neighbours: a list of such tuples.")
         .def("design", &design_one, nb::arg("positions"), nb::arg("types"), nb::arg("cell"), nb::arg("periodic"),
              nb::kw_only(), nb::arg("radial") = true, nb::arg("isa") = "auto",
              "Derivatives by parameters of energy (p,), forces (n,3,p) and dE/dstrain (6,p).")

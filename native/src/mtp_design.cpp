@@ -306,9 +306,14 @@ inline void add_segment(const DesignJob& job, const DesignScratch& s, int i, std
 
 std::size_t design_atom(DesignJob& job, DesignScratch& s, int i) {
     const MtpProgram& p = *job.program;
-    const std::size_t count = search(*job.grid, job.grid->home[i], s.found, s.found + s.room,
-                                     s.found + 2 * s.room, s.points, s.room);
-    if (count + 16 > s.room) return count;
+    const Grid& g = *job.grid;
+    const std::int32_t self = g.home[i];
+    const double at[3] = {g.x[self], g.y[self], g.z[self]};
+    Found near = {s.near, s.near + s.room, s.near + 2 * s.room, s.near_point, s.room - lanes, 0};
+    Found found = {s.found, s.found + s.room, s.found + 2 * s.room, s.points, s.room - lanes, 0};
+    if (!near_box(g, at, at, g.cutoff, near)) return near.count;
+    if (!near_point(g, near, self, g.cutoff, found)) return near.count;
+    const std::size_t count = found.count;
     if (!environment(job, s, i, count)) return 0;
     multiply(p, s.moments);
     linear_adjoints(job, s);

@@ -15,8 +15,8 @@ struct DesignSizes {
 
 struct DesignScratch {
     std::size_t room = 0; // neighbours
-    double *found = nullptr; // (3, room)
-    std::int32_t* points = nullptr; // (room,)
+    double *near = nullptr, *found = nullptr; // (3, room)
+    std::int32_t *near_point = nullptr, *points = nullptr; // (room,)
     double *unit = nullptr; // (room, 4): u, 1/r
     double *basis = nullptr; // (room, 2, n_chebyshev)
     double *functions = nullptr; // (room, 2, n_radial)

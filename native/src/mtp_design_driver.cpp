@@ -26,17 +26,18 @@ class Memory {
   public:
     Memory(const MtpProgram& p, const DesignSizes& sizes, const std::vector<std::size_t>& start, bool radial,
            std::size_t room)
-        : points_(room) {
+        : points_(2 * room) {
         scratch.room = room;
         scratch.points = points_.data();
+        scratch.near_point = points_.data() + room;
         scratch.sparse_start = start.data();
         const std::size_t moments = p.n_moments, tangents = radial ? moments * sizes.radial : 0;
         const std::size_t lengths[] = {
-            3 * room, 4 * room, 2 * room * p.spec.n_chebyshev, 2 * room * p.spec.n_radial,
+            3 * room, 3 * room, 4 * room, 2 * room * p.spec.n_chebyshev, 2 * room * p.spec.n_radial,
             room * p.n_monomials, moments, moments, tangents, tangents, sizes.sparse,
             p.n_basic * sizes.columns, 3 * room * p.n_summed, 3 * room * sizes.columns};
         double** pieces[] = {
-            &scratch.found, &scratch.unit, &scratch.basis, &scratch.functions, &scratch.monomials,
+            &scratch.near, &scratch.found, &scratch.unit, &scratch.basis, &scratch.functions, &scratch.monomials,
             &scratch.moments, &scratch.adjoints, &scratch.tangents, &scratch.tangent_adjoints,
             &scratch.sparse, &scratch.matrix, &scratch.gradients, &scratch.rows};
         std::size_t total = 0;
@@ -44,7 +45,7 @@ class Memory {
         data_.reset(static_cast<double*>(std::aligned_alloc(64, std::max<std::size_t>(1, total) * sizeof(double))));
         if (!data_) throw std::bad_alloc();
         double* next = data_.get();
-        for (int k = 0; k < 13; ++k) *pieces[k] = next, next += padded8(lengths[k]);
+        for (int k = 0; k < 14; ++k) *pieces[k] = next, next += padded8(lengths[k]);
     }
     DesignScratch scratch;
 
@@ -78,7 +79,7 @@ void design(const MtpProgram& program, const System& system, MtpDesign& rows, Is
         sizes.sparse += 8 * program.blocks[m].size();
     }
     DesignJob job{&program, &system, &grid, sizes, &rows, {-1, -1}};
-    auto memory = std::make_unique<Memory>(program, sizes, start, rows.radial, 96);
+    auto memory = std::make_unique<Memory>(program, sizes, start, rows.radial, 256);
     for (int i = 0; i < system.n_atoms; ++i) {
         while (const std::size_t needed = run(job, memory->scratch, i))
             memory = std::make_unique<Memory>(program, sizes, start, rows.radial, needed + 32);

@@ -1,12 +1,8 @@
-// Dispatch between instruction sets, memory and threads of an evaluation.
-#include "mtp_scratch.hpp"
+// Dispatch between instruction sets, and threads of an evaluation.
+#include "mtp_memory.hpp"
 
-#include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <exception>
-#include <memory>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -14,10 +10,9 @@
 namespace athanor {
 namespace {
 
-using RunBlock = std::size_t (*)(const Block&, Scratch&, BlockTarget&);
-
 struct Kernel {
-    RunBlock run;
+    std::size_t (*run)(const Block&, Scratch&, BlockTarget*);
+    std::size_t (*list)(const Block&, Scratch&, double, std::size_t*);
     int lanes;
 };
 
@@ -25,78 +20,133 @@ Kernel kernel_for(Isa isa) {
     if (isa == Isa::automatic) isa = widest();
     if (!supported(isa)) throw std::invalid_argument("this processor lacks the instruction set asked for");
 #ifdef ATHANOR_X86
-    if (isa == Isa::avx512) return {avx512::run_block, 8};
-    if (isa == Isa::avx2) return {avx2::run_block, 4};
+    if (isa == Isa::avx512) return {avx512::run_block, avx512::list_block, 8};
+    if (isa == Isa::avx2) return {avx2::run_block, avx2::list_block, 4};
 #endif
-    return {plain::run_block, 2};
+    return {plain::run_block, plain::list_block, 2};
 }
 
-// One allocation, cut into aligned pieces.
-class Memory {
-  public:
-    Memory(const MtpProgram& p, int lanes, std::size_t room) {
-        const auto n = static_cast<std::size_t>(lanes);
-        scratch.room = room;
-        scratch.slots = room * std::min<std::size_t>(p.spec.n_species, n) + unroll_forward;
-        const std::size_t sizes[] = {
-            p.n_moments * n, p.n_moments * n,
-            static_cast<std::size_t>(p.spec.n_species) * p.spec.n_radial * p.spec.n_chebyshev * n,
-            3 * room * n, scratch.slots * slot_size(p.spec.n_radial) * n,
-            scratch.slots * 2 * p.spec.n_chebyshev * n,
-            room * n, scratch.slots * n, scratch.slots};
-        std::size_t total = 0;
-        for (std::size_t size : sizes) total += padded(size);
-        data_.reset(static_cast<double*>(std::aligned_alloc(64, total * sizeof(double))));
-        if (!data_) throw std::bad_alloc();
-        double* next = data_.get();
-        double** doubles[] = {&scratch.moments, &scratch.adjoints, &scratch.row,
-                              &scratch.found, &scratch.slot, &scratch.basis};
-        for (int k = 0; k < 6; ++k) *doubles[k] = next, next += padded(sizes[k]);
-        std::int32_t** integers[] = {&scratch.points, &scratch.slot_atom, &scratch.slot_type};
-        for (int k = 0; k < 3; ++k) *integers[k] = reinterpret_cast<std::int32_t*>(next), next += padded(sizes[6 + k]);
-    }
-    Scratch scratch;
+using Programs = std::vector<const MtpProgram*>;
 
-  private:
-    static std::size_t padded(std::size_t size) { return (size + 15) / 8 * 8; }
-    struct Free { void operator()(double* p) const { std::free(p); } };
-    std::unique_ptr<double, Free> data_;
-};
+constexpr std::size_t usual_room = 160; // neighbours; grows where there are more
 
-// Blocks of atoms of one species, at most `lanes` long: where each starts in Grid::order.
-std::vector<Block> blocks_of(const MtpProgram& p, const System& s, const Grid& g, int lanes) {
+// Blocks of atoms of one species, at most `lanes` long.
+std::vector<Block> blocks_of(const Programs& programs, const System& s, const Grid& g, int lanes) {
     std::vector<Block> blocks;
+    blocks.reserve(static_cast<std::size_t>(s.n_atoms / lanes) + programs[0]->spec.n_species);
     for (int begin = 0; begin < s.n_atoms;) {
         int end = begin + 1;
         while (end < s.n_atoms && end - begin < lanes &&
                s.types[g.order[end]] == s.types[g.order[begin]])
             ++end;
-        blocks.push_back({&p, &s, &g, g.order.data() + begin, end - begin});
+        blocks.push_back({programs[0], &programs, &s, &g, g.order.data() + begin, end - begin, nullptr, false});
         begin = end;
     }
     return blocks;
 }
 
-void run_blocks(const Kernel& kernel, const std::vector<Block>& blocks, std::size_t begin,
-                std::size_t end, BlockTarget& target) {
+// work(t) for each t below n on a thread of its own; the first exception is thrown again.
+template <typename Work>
+void parallel(std::size_t n, Work work) {
+    std::vector<std::exception_ptr> errors(n);
+    const auto guarded = [&](std::size_t t) {
+        try {
+            work(t);
+        } catch (...) {
+            errors[t] = std::current_exception();
+        }
+    };
+    std::vector<std::thread> threads;
+    for (std::size_t t = 1; t < n; ++t) threads.emplace_back(guarded, t);
+    guarded(0);
+    for (std::thread& thread : threads) thread.join();
+    for (const auto& error : errors)
+        if (error) std::rethrow_exception(error);
+}
+
+void run_blocks(const Kernel& kernel, const std::vector<Block>& blocks, std::size_t begin, std::size_t end,
+                std::vector<BlockTarget>& targets) {
     if (begin == end) return;
-    const MtpProgram& p = *blocks[begin].program;
-    auto memory = std::make_unique<Memory>(p, kernel.lanes, 160);
+    const Programs& programs = *blocks[begin].programs;
+    auto memory = std::make_unique<MtpMemory>(programs, kernel.lanes, usual_room);
     for (std::size_t n = begin; n < end; ++n) {
-        while (const std::size_t needed = kernel.run(blocks[n], memory->scratch, target))
-            memory = std::make_unique<Memory>(p, kernel.lanes, needed + 32);
-        if (target.fault[0] >= 0)
-            throw StructureFault("atoms " + std::to_string(target.fault[0]) + " and " +
-                                 std::to_string(target.fault[1]) + " coincide (closer than 0.001 Å)");
+        while (const std::size_t needed = kernel.run(blocks[n], memory->scratch, targets.data()))
+            memory = std::make_unique<MtpMemory>(programs, kernel.lanes, needed + 32);
+        for (const BlockTarget& target : targets)
+            if (target.fault[0] >= 0)
+                throw StructureFault("atoms " + std::to_string(target.fault[0]) + " and " +
+                                     std::to_string(target.fault[1]) + " coincide (closer than 0.001 Å)");
     }
 }
 
-void add(const BlockTarget& part, int n_atoms, MtpResult& result) {
-    result.energy += part.energy;
-    for (int k = 0; k < 9; ++k) result.virial[k] += part.virial[k];
-    if (part.forces && part.forces != result.forces)
-        for (std::size_t k = 0; k < 3 * static_cast<std::size_t>(n_atoms); ++k)
-            result.forces[k] += part.forces[k];
+// What one thread adds up for each potential, before the threads are put together.
+struct Part {
+    std::vector<BlockTarget> targets;
+    std::vector<std::vector<double>> forces, rows;
+
+    Part(const std::vector<MtpResult>& results, const Programs& programs, int n_atoms) {
+        for (std::size_t m = 0; m < results.size(); ++m) {
+            const MtpResult& r = results[m];
+            // room to begin at a multiple of 32 bytes
+            forces.emplace_back(r.forces ? 4 * static_cast<std::size_t>(n_atoms) + 4 : 0, 0.0);
+            rows.emplace_back(r.feature_sum ? programs[m]->n_parameters() : 0, 0.0);
+            BlockTarget target;
+            if (r.forces) target.forces = aligned(forces.back());
+            target.site_energies = r.site_energies;
+            target.features = r.features;
+            if (r.feature_sum) target.feature_sum = rows.back().data();
+            targets.push_back(target);
+        }
+    }
+
+    void add_to(MtpResult& result, std::size_t m, int n_atoms) const {
+        const BlockTarget& t = targets[m];
+        result.energy += t.energy;
+        for (int k = 0; k < 9; ++k) result.virial[k] += t.virial[k];
+        for (int i = 0; t.forces && i < n_atoms; ++i)
+            for (int d = 0; d < 3; ++d) result.forces[3 * i + d] += t.forces[4 * i + d];
+        for (std::size_t k = 0; k < rows[m].size(); ++k) result.feature_sum[k] += rows[m][k];
+    }
+
+  private:
+    static double* aligned(std::vector<double>& v) {
+        return v.data() + (32 - reinterpret_cast<std::uintptr_t>(v.data()) % 32) % 32 / sizeof(double);
+    }
+};
+
+void clear(MtpResult& r, const MtpProgram& p, int n_atoms, double volume) {
+    const auto n = static_cast<std::size_t>(n_atoms);
+    r.energy = 0, r.volume = volume;
+    std::fill_n(r.virial, 9, 0.0);
+    if (r.forces) std::fill_n(r.forces, 3 * n, 0.0);
+    if (r.features) std::fill_n(r.features, n * p.n_parameters(), 0.0);
+    if (r.feature_sum) std::fill_n(r.feature_sum, p.n_parameters(), 0.0);
+}
+
+void check(const Programs& programs, const std::vector<MtpResult>& results) {
+    if (programs.empty() || programs.size() != results.size())
+        throw std::invalid_argument("one result for each of at least one potential is needed");
+    for (const MtpProgram* p : programs)
+        if (p->spec.n_species != programs[0]->spec.n_species || p->spec.max_dist != programs[0]->spec.max_dist)
+            throw std::invalid_argument("potentials evaluated together have the same species and cutoff");
+}
+
+void fill_lists(const Kernel& kernel, const std::vector<Block>& blocks, SkinList& kept) {
+    const Programs& programs = *blocks[0].programs;
+    auto memory = std::make_unique<MtpMemory>(programs, kernel.lanes, usual_room);
+    std::vector<std::int32_t> points;
+    std::vector<std::size_t> counts, all;
+    for (const Block& block : blocks) {
+        counts.assign(kernel.lanes, 0);
+        while (const std::size_t needed = kernel.list(block, memory->scratch, kept.reach(), counts.data()))
+            memory = std::make_unique<MtpMemory>(programs, kernel.lanes, needed + 32);
+        const Scratch& s = memory->scratch;
+        for (int l = 0; l < block.count; ++l)
+            points.insert(points.end(), s.points + s.room * l, s.points + s.room * l + counts[l]);
+        all.insert(all.end(), counts.begin(), counts.begin() + block.count);
+    }
+    kept.fill(0, points, all);
+    kept.finish();
 }
 
 } // namespace
@@ -120,46 +170,33 @@ Isa widest() {
     return supported(Isa::avx2) ? Isa::avx2 : Isa::plain;
 }
 
-void evaluate(const MtpProgram& program, const System& system, MtpResult& result, int n_threads, Isa isa) {
-    const Kernel kernel = kernel_for(isa);
-    Grid grid;
-    grid.build(system, program.spec.max_dist);
-    const auto blocks = blocks_of(program, system, grid, kernel.lanes);
-    const std::size_t n_parts = std::max<std::size_t>(1, std::min<std::size_t>(n_threads, blocks.size()));
-    const std::size_t n_forces = 3 * static_cast<std::size_t>(system.n_atoms);
-    if (result.features)
-        std::fill_n(result.features, static_cast<std::size_t>(program.n_parameters()) * system.n_atoms, 0.0);
-    if (result.forces) std::fill_n(result.forces, n_forces, 0.0);
-    const std::size_t width = result.feature_sum ? program.n_parameters() : 0;
-    std::vector<BlockTarget> parts(n_parts);
-    std::vector<std::vector<double>> buffers(n_parts), rows(n_parts);
-    std::vector<std::exception_ptr> errors(n_parts);
-    const auto work = [&](std::size_t t) {
-        try {
-            if (result.forces && t > 0) buffers[t].assign(n_forces, 0.0);
-            parts[t].forces = result.forces ? (t ? buffers[t].data() : result.forces) : nullptr;
-            parts[t].site_energies = result.site_energies;
-            parts[t].features = result.features;
-            rows[t].assign(width, 0.0);
-            parts[t].feature_sum = width ? rows[t].data() : nullptr;
-            run_blocks(kernel, blocks, blocks.size() * t / n_parts, blocks.size() * (t + 1) / n_parts, parts[t]);
-        } catch (...) {
-            errors[t] = std::current_exception();
-        }
-    };
-    std::vector<std::thread> threads;
-    for (std::size_t t = 1; t < n_parts; ++t) threads.emplace_back(work, t);
-    work(0);
-    for (std::thread& thread : threads) thread.join();
-    for (const auto& error : errors)
-        if (error) std::rethrow_exception(error);
-    result.energy = 0;
-    std::fill_n(result.virial, 9, 0.0);
-    for (const BlockTarget& part : parts) add(part, system.n_atoms, result);
-    std::fill_n(result.feature_sum, width, 0.0);
-    for (const auto& row : rows)
-        for (std::size_t k = 0; k < width; ++k) result.feature_sum[k] += row[k];
-    result.volume = grid.volume;
+void evaluate(const std::vector<const MtpProgram*>& programs, const System& system, std::vector<MtpResult>& results,
+              const Evaluation& how) {
+    check(programs, results);
+    const Kernel kernel = kernel_for(how.isa);
+    const double cutoff = programs[0]->spec.max_dist;
+    Grid own;
+    const bool listed = how.kept && how.kept->follow(system, cutoff);
+    if (!how.kept) own.build(system, cutoff);
+    const Grid& grid = how.kept ? how.kept->grid() : own;
+    auto blocks = blocks_of(programs, system, grid, kernel.lanes);
+    for (std::size_t m = 0; m < results.size(); ++m) clear(results[m], *programs[m], system.n_atoms, grid.volume);
+    if (blocks.empty()) return;
+    if (how.kept && !listed) fill_lists(kernel, blocks, *how.kept);
+    bool features = false;
+    for (const MtpResult& result : results) features |= result.features || result.feature_sum;
+    for (Block& block : blocks) {
+        block.listed = how.kept ? how.kept->listed() : nullptr;
+        block.keep_basis = features;
+    }
+    const std::size_t n_parts = std::max<std::size_t>(1, std::min<std::size_t>(how.n_threads, blocks.size()));
+    std::vector<std::unique_ptr<Part>> parts(n_parts);
+    parallel(n_parts, [&](std::size_t t) {
+        parts[t] = std::make_unique<Part>(results, programs, system.n_atoms);
+        run_blocks(kernel, blocks, blocks.size() * t / n_parts, blocks.size() * (t + 1) / n_parts, parts[t]->targets);
+    });
+    for (const auto& part : parts)
+        for (std::size_t m = 0; m < results.size(); ++m) part->add_to(results[m], m, system.n_atoms);
 }
 
 double core_repulsion(int first, int second, double r, double reach, double& slope) {

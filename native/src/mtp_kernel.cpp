@@ -8,12 +8,12 @@ namespace ATHANOR_ISA {
 namespace {
 
 // Basic moments M_mu,abc = sum_j f_mu(r_j) x^a y^b z^c / r^(a+b+c).
-void sum_moments(const MtpProgram& p, Scratch& s, const Slots& slots) {
+void sum_moments(const MtpProgram& p, Scratch& s, std::size_t count) {
     constexpr int N = unroll_forward;
-    const std::size_t size = slot_size(p.spec.n_radial);
+    const std::size_t size = s.slot_size;
     vec* total = at(s.moments, 0);
     for (int n = 0; n < p.n_summed; ++n) total[n] = splat(0);
-    for (std::size_t k = 0; k < slots.count; k += N) {
+    for (std::size_t k = 0; k < count; k += N) {
         const vec* v[N];
         vec x[N], y[N], z[N], f[N];
         for (int u = 0; u < N; ++u) {
@@ -21,7 +21,7 @@ void sum_moments(const MtpProgram& p, Scratch& s, const Slots& slots) {
             x[u] = v[u][3], y[u] = v[u][4], z[u] = v[u][5];
         }
         for (int mu = 0; mu < p.spec.n_radial; ++mu) {
-            for (int u = 0; u < N; ++u) f[u] = v[u][8 + mu];
+            for (int u = 0; u < N; ++u) f[u] = v[u][9 + mu];
             add_moments<N>(total + p.offset[mu], p.rank[mu], x, y, z, f);
         }
     }
@@ -65,27 +65,27 @@ void reverse_products(const MtpProgram& p, Scratch& s) {
     }
 }
 
-// Add the gradient of one slot to forces and virial.
-inline void scatter(const vec* v, const vec* grad, const std::int32_t* atom, int count, double* forces, vec* own,
-                    vec* virial) {
-    for (int a = 0; a < 3; ++a) {
-        own[a] += grad[a];
-        for (int c = 0; c < 3; ++c) virial[3 * a + c] += v[a] * grad[c];
-    }
-    for (int l = 0; l < count; ++l) {
-        double* f = forces + 3 * static_cast<std::size_t>(atom[l]);
-        f[0] -= grad[0][l], f[1] -= grad[1][l], f[2] -= grad[2][l];
-    }
+// Add the gradient of one slot to forces and virial (xx yy zz yz xz xy).
+inline void scatter(const vec* v, const vec* grad, const std::int32_t* atom, std::size_t stride, int count,
+                    double* forces, vec* own, vec* virial) {
+    for (int a = 0; a < 3; ++a) own[a] += grad[a], virial[a] += v[a] * grad[a];
+    virial[3] += v[1] * grad[2], virial[4] += v[0] * grad[2], virial[5] += v[0] * grad[1];
+    quad each[lanes];
+    quads(grad, each);
+    for (int l = 0; l < count; ++l)
+        *reinterpret_cast<quad*>(forces + 4 * static_cast<std::size_t>(atom[l * stride])) -= each[l];
 }
 
 // dE_i/dc of every lane: S_mu times the radial basis, summed over neighbours of each species.
-inline void add_radial_features(const Block& b, const Scratch& s, std::size_t slot, const vec* along) {
+inline void add_radial_features(const Block& b, const Scratch& s, std::size_t slot, const vec* along, vec edge) {
     const MtpProgram& p = *b.program;
     const int n = p.spec.n_chebyshev, n_radial = p.spec.n_radial;
-    const vec* q = at(s.basis, 2 * n * slot);
+    const vec* t = at(s.basis, n * slot);
     vec* row = at(s.row, static_cast<std::size_t>(s.slot_type[slot]) * n_radial * n);
-    for (int mu = 0; mu < n_radial; ++mu)
-        for (int j = 0; j < n; ++j) row[mu * n + j] += along[mu] * q[j];
+    for (int mu = 0; mu < n_radial; ++mu) {
+        const vec factor = along[mu] * edge;
+        for (int j = 0; j < n; ++j) row[mu * n + j] += factor * t[j];
+    }
 }
 
 // Derivatives by all parameters: the radial ones are in scratch, the linear ones are the moments.
@@ -108,17 +108,17 @@ void write_features(const Block& b, const Scratch& s, BlockTarget& target) {
 }
 
 // Forces, virial and the radial part of the features, by reverse mode through moments and vectors.
-void backward(const Block& b, Scratch& s, const Slots& slots, BlockTarget& target) {
+void backward(const Block& b, Scratch& s, std::size_t count, BlockTarget& target) {
     constexpr int N = unroll_backward;
     const MtpProgram& p = *b.program;
     const int n_radial = p.spec.n_radial;
-    const std::size_t size = slot_size(n_radial);
+    const std::size_t size = s.slot_size;
     const vec* adjoint = at(s.adjoints, 0);
     const bool features = target.features || target.feature_sum;
-    vec own[3] = {}, virial[9] = {};
+    vec own[3] = {}, virial[6] = {};
     if (features)
         for (int k = 0, n = p.spec.n_species * n_radial * p.spec.n_chebyshev; k < n; ++k) at(s.row, 0)[k] = splat(0);
-    for (std::size_t k = 0; k < slots.count; k += N) {
+    for (std::size_t k = 0; k < count; k += N) {
         const vec* v[N];
         vec x[N], y[N], z[N], g[3][N], slope[N], along[N][max_radial];
         for (int u = 0; u < N; ++u) {
@@ -130,47 +130,64 @@ void backward(const Block& b, Scratch& s, const Slots& slots, BlockTarget& targe
             vec value[N], part[3][N];
             polynomial<N>(adjoint + p.offset[mu], p.rank[mu], x, y, z, value, part);
             for (int u = 0; u < N; ++u) {
-                slope[u] += value[u] * v[u][8 + n_radial + mu];
-                for (int d = 0; d < 3; ++d) g[d][u] += v[u][8 + mu] * part[d][u];
+                slope[u] += value[u] * v[u][9 + n_radial + mu];
+                for (int d = 0; d < 3; ++d) g[d][u] += v[u][9 + mu] * part[d][u];
                 along[u][mu] = value[u];
             }
         }
         for (int u = 0; u < N; ++u) {
-            if (features) add_radial_features(b, s, k + u, along[u]);
+            if (features) add_radial_features(b, s, k + u, along[u], v[u][8]);
             if (!target.forces) continue;
             const vec ug = x[u] * g[0][u] + y[u] * g[1][u] + z[u] * g[2][u];
             vec grad[3];
             for (int d = 0; d < 3; ++d) grad[d] = v[u][3 + d] * (slope[u] - ug * v[u][6]) + g[d][u] * v[u][6];
-            scatter(v[u], grad, s.slot_atom + (k + u) * lanes, b.count, target.forces, own, virial);
+            scatter(v[u], grad, s.slot_atom + k + u, s.slots, b.count, target.forces, own, virial);
         }
     }
     if (!target.forces) return;
     for (int l = 0; l < b.count; ++l)
-        for (int d = 0; d < 3; ++d) target.forces[3 * static_cast<std::size_t>(b.atoms[l]) + d] += own[d][l];
-    for (int k = 0; k < 9; ++k) target.virial[k] += sum(virial[k]);
+        for (int d = 0; d < 3; ++d) target.forces[4 * static_cast<std::size_t>(b.atoms[l]) + d] += own[d][l];
+    // the sum over an atom's neighbours is symmetric, since its energy does not change on rotation
+    static constexpr int voigt[9] = {0, 5, 4, 5, 1, 3, 4, 3, 2};
+    for (int k = 0; k < 9; ++k) target.virial[k] += sum(virial[voigt[k]]);
 }
 
-} // namespace
-
-std::size_t run_block(const Block& b, Scratch& s, BlockTarget& target) {
+// One potential on neighbours that are arranged; false when two atoms coincide.
+bool run_program(const Block& b, Scratch& s, std::size_t count, BlockTarget& target) {
     const MtpProgram& p = *b.program;
-    std::size_t counts[lanes];
-    if (const std::size_t needed = collect(b, s, counts)) return needed;
-    const Slots slots = arrange(b, s, counts);
     vec core = splat(0);
-    if (!radials(b, s, slots, core, target)) return 0;
-    sum_moments(p, s, slots);
+    if (!mend(b, s, count, radials(b, s, count), core, target)) return false;
+    sum_moments(p, s, count);
     const vec energy = core + multiply(p, s, p.spec.species_coeffs[b.system->types[b.atoms[0]]]);
     for (int l = 0; l < b.count; ++l) {
         target.energy += energy[l];
         if (target.site_energies) target.site_energies[b.atoms[l]] = energy[l];
     }
     const bool features = target.features || target.feature_sum;
-    if (!target.forces && !features) return 0;
+    if (!target.forces && !features) return true;
     reverse_products(p, s);
-    backward(b, s, slots, target);
+    backward(b, s, count, target);
     if (features) write_features(b, s, target);
+    return true;
+}
+
+} // namespace
+
+std::size_t run_block(const Block& block, Scratch& s, BlockTarget* targets) {
+    std::size_t counts[lanes];
+    if (const std::size_t needed = collect(block, s, counts)) return needed;
+    Block b = block;
+    // arranging is for the largest potential, where vectors of a slot lie for all
+    const std::size_t count = arrange(b, s, counts), n = block.programs->size();
+    for (std::size_t m = 0; m < n; ++m) {
+        b.program = block.programs->data()[m];
+        if (!run_program(b, s, count, targets[m])) return 0;
+    }
     return 0;
+}
+
+std::size_t list_block(const Block& b, Scratch& s, double reach, std::size_t* counts) {
+    return search(b, s, reach, counts);
 }
 
 } // namespace ATHANOR_ISA

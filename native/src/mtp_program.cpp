@@ -22,6 +22,7 @@ bool finite(const std::vector<double>& values) {
 void check(const MtpSpec& s) {
     require(s.n_species > 0 && s.n_radial > 0 && s.n_chebyshev > 0, "sizes must be positive");
     require(s.n_radial <= max_radial, "at most 64 radial functions are possible");
+    require(s.n_chebyshev <= max_chebyshev, "at most 64 Chebyshev functions are possible");
     require(s.min_dist >= 0 && s.max_dist > s.min_dist, "0 <= min_dist < max_dist is needed");
     const std::size_t pairs = static_cast<std::size_t>(s.n_species) * s.n_species;
     require(s.radial.size() == pairs * s.n_radial * s.n_chebyshev, "radial: wrong size");

@@ -79,6 +79,11 @@ Frame frame_of(const System& s, double cutoff) {
 struct Points {
     std::vector<double> x, y, z;
     std::vector<std::int32_t> atom;
+
+    void add(const Vec& r, std::int32_t i) {
+        x.push_back(r[0]), y.push_back(r[1]), z.push_back(r[2]);
+        atom.push_back(i);
+    }
 };
 
 // Refuse before memory is taken: the number of points is known from the reach of the cutoff.
@@ -90,76 +95,83 @@ void check_size(const System& s, const Frame& f) {
                              std::to_string(images) + " periodic images; check the cell and units");
 }
 
+// Largest whole number not above `value`; without SSE4.1 that of the library is a call.
+double whole_below(double value) {
+    if (!(std::abs(value) < 1e15)) return std::floor(value);
+    const auto cut = static_cast<double>(static_cast<std::int64_t>(value));
+    return cut > value ? cut - 1 : cut;
+}
+
+// How far the images of an atom go in one periodic direction, by its fractional coordinate.
+struct Reach {
+    int low[3] = {}, high[3] = {};
+    bool none() const { return !(low[0] | low[1] | low[2] | high[0] | high[1] | high[2]); }
+};
+
+// Wrap an atom into the cell; which of its images are within reach of the cell.
+Reach wrapped(const System& s, const Frame& f, Vec& r) {
+    constexpr double slack = 1e-9; // rounding of fractional coordinates
+    Reach reach;
+    const Vec given = r;
+    for (int k = 0; k < 3; ++k) {
+        if (!s.periodic[k]) continue;
+        const double raw = dot(f.reciprocal[k], given), down = whole_below(raw), fraction = raw - down;
+        reach.low[k] = -static_cast<int>(whole_below(f.reach[k] + slack + fraction));
+        reach.high[k] = static_cast<int>(whole_below(1 + f.reach[k] + slack - fraction));
+        for (int d = 0; d < 3; ++d) r[d] -= down * f.rows[k][d];
+    }
+    return reach;
+}
+
 // Every atom wrapped into the cell (first, in atom order), then its images within reach of the cell.
 Points points_of(const System& s, const Frame& f) {
     check_size(s, f);
     Points p;
-    constexpr double slack = 1e-9; // rounding of fractional coordinates
-    for (int pass = 0; pass < 2; ++pass) {
-        for (int i = 0; i < s.n_atoms; ++i) {
-            Vec r = {s.positions[3 * i], s.positions[3 * i + 1], s.positions[3 * i + 2]};
-            double frac[3] = {};
-            int low[3] = {}, high[3] = {};
-            for (int k = 0; k < 3; ++k) {
-                if (!s.periodic[k]) continue;
-                const double raw = dot(f.reciprocal[k], r);
-                frac[k] = raw - std::floor(raw);
-                low[k] = static_cast<int>(std::ceil(-f.reach[k] - slack - frac[k]));
-                high[k] = static_cast<int>(std::floor(1 + f.reach[k] + slack - frac[k]));
-            }
-            Vec w = r;
-            for (int k = 0; k < 3; ++k) {
-                if (!s.periodic[k]) continue;
-                const double shift = -std::floor(dot(f.reciprocal[k], r));
-                for (int d = 0; d < 3; ++d) w[d] += shift * f.rows[k][d];
-            }
-            if (pass == 0) {
-                p.x.push_back(w[0]), p.y.push_back(w[1]), p.z.push_back(w[2]);
-                p.atom.push_back(i);
-                continue;
-            }
-            for (int a = low[0]; a <= high[0]; ++a)
-                for (int b = low[1]; b <= high[1]; ++b)
-                    for (int c = low[2]; c <= high[2]; ++c) {
-                        if (a == 0 && b == 0 && c == 0) continue;
-                        p.x.push_back(w[0] + a * f.rows[0][0] + b * f.rows[1][0] + c * f.rows[2][0]);
-                        p.y.push_back(w[1] + a * f.rows[0][1] + b * f.rows[1][1] + c * f.rows[2][1]);
-                        p.z.push_back(w[2] + a * f.rows[0][2] + b * f.rows[1][2] + c * f.rows[2][2]);
-                        p.atom.push_back(i);
-                    }
-        }
+    std::vector<Reach> reaches(s.n_atoms);
+    for (int i = 0; i < s.n_atoms; ++i) {
+        Vec r = {s.positions[3 * i], s.positions[3 * i + 1], s.positions[3 * i + 2]};
+        reaches[i] = wrapped(s, f, r);
+        p.add(r, i);
+    }
+    for (int i = 0; i < s.n_atoms; ++i) {
+        const Reach& reach = reaches[i];
+        if (reach.none()) continue;
+        const Vec w = {p.x[i], p.y[i], p.z[i]};
+        for (int a = reach.low[0]; a <= reach.high[0]; ++a)
+            for (int b = reach.low[1]; b <= reach.high[1]; ++b)
+                for (int c = reach.low[2]; c <= reach.high[2]; ++c) {
+                    if (a == 0 && b == 0 && c == 0) continue;
+                    Vec r = w;
+                    for (int d = 0; d < 3; ++d) r[d] += a * f.rows[0][d] + b * f.rows[1][d] + c * f.rows[2][d];
+                    p.add(r, i);
+                }
     }
     return p;
 }
 
-// Bins as wide as the cutoff (measured: faster than half or 0.7 of it, for long runs of points beat
-// fewer of them), wider where that would make many more bins than points.
+// Bins as wide as the cutoff across, narrow along x, so that a row of bins is nearly sorted by x;
+// wider where that would make many more bins than points.
 void lay_bins(Grid& g, const Points& p) {
+    constexpr double narrow = 0.25; // of the cutoff
     const std::vector<double>* axes[3] = {&p.x, &p.y, &p.z};
-    double extent[3];
+    double extent[3], edge[3] = {narrow * g.cutoff, g.cutoff, g.cutoff};
     for (int k = 0; k < 3; ++k) {
         const auto [low, high] = std::minmax_element(axes[k]->begin(), axes[k]->end());
         g.origin[k] = *low;
         extent[k] = *high - *low;
     }
-    double edge = g.cutoff;
     const double limit = 64.0 + 4.0 * static_cast<double>(p.x.size());
     for (;;) {
         double total = 1;
-        for (int k = 0; k < 3; ++k) total *= std::floor(extent[k] / edge) + 1;
+        for (int k = 0; k < 3; ++k) total *= std::floor(extent[k] / edge[k]) + 1;
         if (total <= limit) break;
-        edge *= 1.26; // doubles the volume of a bin
+        for (double& e : edge) e *= 1.26; // doubles the volume of a bin
     }
     for (int k = 0; k < 3; ++k) {
-        g.bins[k] = static_cast<int>(std::floor(extent[k] / edge)) + 1;
-        g.width[k] = edge;
-        g.inverse_width[k] = 1 / edge;
+        g.bins[k] = static_cast<int>(std::floor(extent[k] / edge[k])) + 1;
+        g.width[k] = edge[k];
+        g.inverse_width[k] = 1 / edge[k];
     }
-}
-
-int bin_of(const Grid& g, int axis, double value) {
-    const int b = static_cast<int>((value - g.origin[axis]) * g.inverse_width[axis]);
-    return std::min(std::max(b, 0), g.bins[axis] - 1);
 }
 
 void sort_into_bins(Grid& g, const System& s, const Points& p) {
@@ -168,17 +180,21 @@ void sort_into_bins(Grid& g, const System& s, const Points& p) {
     std::vector<std::int32_t> bin(n);
     g.start.assign(n_bins + 1, 0);
     for (std::size_t q = 0; q < n; ++q) {
-        bin[q] = bin_of(g, 0, p.x[q]) +
-                 g.bins[0] * (bin_of(g, 1, p.y[q]) + g.bins[1] * bin_of(g, 2, p.z[q]));
+        bin[q] = g.bin(0, p.x[q]) + g.bins[0] * (g.bin(1, p.y[q]) + g.bins[1] * g.bin(2, p.z[q]));
         ++g.start[bin[q] + 1];
     }
     std::partial_sum(g.start.begin(), g.start.end(), g.start.begin());
     std::vector<std::int32_t> next(g.start.begin(), g.start.end() - 1);
     constexpr std::size_t padding = 8;
     const double far = std::numeric_limits<double>::infinity();
-    for (auto* axis : {&g.x, &g.y, &g.z}) axis->assign(n + padding, far);
+    for (auto* axis : {&g.x, &g.y, &g.z}) {
+        axis->resize(n + padding);
+        std::fill(axis->begin() + n, axis->end(), far);
+    }
     g.atom.assign(n + padding, 0);
     g.type.assign(n + padding, 0);
+    g.number.resize(n + padding);
+    std::iota(g.number.begin(), g.number.end(), 0);
     g.home.resize(s.n_atoms);
     for (std::size_t q = 0; q < n; ++q) {
         const std::int32_t place = next[bin[q]]++;
@@ -187,6 +203,19 @@ void sort_into_bins(Grid& g, const System& s, const Points& p) {
         g.type[place] = s.types[p.atom[q]];
         if (q < static_cast<std::size_t>(s.n_atoms)) g.home[q] = place;
     }
+}
+
+// Atoms by species, then by the place of their point: few species, so one pass for each.
+void sort_atoms(Grid& g, const System& s) {
+    std::int32_t n_types = 0;
+    for (int i = 0; i < s.n_atoms; ++i) n_types = std::max(n_types, s.types[i] + 1);
+    std::vector<std::vector<std::int32_t>> by_type(n_types);
+    for (std::int32_t p = 0; p < g.start.back(); ++p) {
+        const std::int32_t i = g.atom[p];
+        if (g.home[i] == p) by_type[s.types[i]].push_back(i);
+    }
+    g.order.clear();
+    for (const auto& atoms : by_type) g.order.insert(g.order.end(), atoms.begin(), atoms.end());
 }
 
 } // namespace
@@ -198,34 +227,32 @@ void Grid::build(const System& system, double cutoff_radius) {
     volume = frame.volume;
     lay_bins(*this, points);
     sort_into_bins(*this, system, points);
-    order.resize(system.n_atoms);
-    std::iota(order.begin(), order.end(), 0);
-    std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-        if (system.types[a] != system.types[b]) return system.types[a] < system.types[b];
-        return home[a] < home[b];
-    });
+    sort_atoms(*this, system);
 }
 
 PairList all_pairs(const System& system, double cutoff) {
     Grid grid;
     grid.build(system, cutoff);
     PairList list;
-    std::vector<double> buffer;
+    std::vector<double> memory;
     std::vector<std::int32_t> points;
+    plain::Found found[2] = {};
     for (int i = 0; i < system.n_atoms; ++i) {
-        std::size_t room = std::max<std::size_t>(points.size(), 256);
-        std::size_t found;
-        for (;;) {
-            points.resize(room), buffer.resize(3 * room);
-            found = plain::search(grid, grid.home[i], buffer.data(), buffer.data() + room,
-                                  buffer.data() + 2 * room, points.data(), room);
-            if (found + 16 <= room) break;
-            room = found + 16;
+        const std::int32_t self = grid.home[i];
+        const double at[3] = {grid.x[self], grid.y[self], grid.z[self]};
+        while (!plain::near_box(grid, at, at, cutoff, found[0])) {
+            const std::size_t room = found[0].count + 128, stride = room + plain::lanes;
+            memory.resize(6 * stride), points.resize(2 * stride);
+            for (int k = 0; k < 2; ++k) {
+                double* m = memory.data() + 3 * k * stride;
+                found[k] = {m, m + stride, m + 2 * stride, points.data() + k * stride, room, 0};
+            }
         }
-        for (std::size_t n = 0; n < found; ++n) {
+        plain::near_point(grid, found[0], self, cutoff, found[1]);
+        for (std::size_t n = 0; n < found[1].count; ++n) {
             list.i.push_back(i);
-            list.j.push_back(grid.atom[points[n]]);
-            for (int d = 0; d < 3; ++d) list.vectors.push_back(buffer[d * room + n]);
+            list.j.push_back(grid.atom[found[1].point[n]]);
+            for (const double* axis : {found[1].x, found[1].y, found[1].z}) list.vectors.push_back(axis[n]);
         }
     }
     return list;

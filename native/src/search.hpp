@@ -1,93 +1,138 @@
-// Points of a grid within the cutoff of one of them. Compiled per instruction set.
+// Points of a grid within the cutoff, in two steps: those near the box around a few atoms, then
+// those of them near each atom. Compiled per instruction set.
 #pragma once
 
 #include "athanor/pairs.hpp"
 #include "simd.hpp"
 
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
-
 namespace athanor {
 namespace ATHANOR_ISA {
 
-// Append to (dx, dy, dz, point) the points of [begin, end) closer than the cutoff; returns the new
-// count. Writes up to one vector past the count, so the caller keeps 16 elements of room.
-static inline std::size_t scan(const Grid& g, int begin, int end, int self, double* dx, double* dy,
-                               double* dz, std::int32_t* point, std::size_t count) {
-    const double *x = g.x.data(), *y = g.y.data(), *z = g.z.data();
-    const vec cx = splat(x[self]), cy = splat(y[self]), cz = splat(z[self]);
-    const double limit = g.cutoff * g.cutoff;
-    for (int p = begin; p < end; p += lanes) {
-        const vec ex = load(x + p) - cx, ey = load(y + p) - cy, ez = load(z + p) - cz;
-        const vec d2 = ex * ex + ey * ey + ez * ez;
+// Growing lists of points; every array has room for `room` and one vector more.
+struct Found {
+    double *x, *y, *z;
+    std::int32_t* point;
+    std::size_t room, count;
+};
+
+// Append those of `lanes` points whose bit is set.
+static inline void keep(Found& to, unsigned hit, vec x, vec y, vec z, const std::int32_t* points) {
+    const std::size_t n = to.count;
 #ifdef __AVX512F__
-        __mmask8 hit = _mm512_cmp_pd_mask(d2, _mm512_set1_pd(limit), _CMP_LT_OQ);
-        if (end - p < lanes) hit &= static_cast<__mmask8>((1u << (end - p)) - 1);
-        if (self >= p && self < p + lanes) hit &= static_cast<__mmask8>(~(1u << (self - p)));
-        store(dx + count, _mm512_maskz_compress_pd(hit, ex));
-        store(dy + count, _mm512_maskz_compress_pd(hit, ey));
-        store(dz + count, _mm512_maskz_compress_pd(hit, ez));
-        const __m256i ids = _mm256_add_epi32(_mm256_set1_epi32(p),
-                                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(point + count),
-                            _mm256_maskz_compress_epi32(hit, ids));
-        count += static_cast<std::size_t>(__builtin_popcount(hit));
+    const auto mask = static_cast<__mmask8>(hit);
+    store(to.x + n, _mm512_maskz_compress_pd(mask, x));
+    store(to.y + n, _mm512_maskz_compress_pd(mask, y));
+    store(to.z + n, _mm512_maskz_compress_pd(mask, z));
+    const __m256i ids = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(points));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to.point + n), _mm256_maskz_compress_epi32(mask, ids));
+    to.count += static_cast<std::size_t>(__builtin_popcount(hit));
 #else
-        for (int l = 0; l < lanes; ++l) {
-            dx[count] = ex[l], dy[count] = ey[l], dz[count] = ez[l];
-            point[count] = p + l;
-            count += (d2[l] < limit) & (p + l < end) & (p + l != self);
-        }
-#endif
+    std::size_t m = n;
+    for (; hit; hit &= hit - 1, ++m) {
+        const int l = __builtin_ctz(hit);
+        to.x[m] = x[l], to.y[m] = y[l], to.z[m] = z[l];
+        to.point[m] = points[l];
     }
-    return count;
+    to.count = m;
+#endif
 }
 
-// Neighbours of point `self` (itself excluded, its images not). `room` is the length of the arrays;
-// a result + 16 above it is an upper bound: the arrays hold only a part and must grow to that.
-static inline std::size_t search(const Grid& g, int self, double* dx, double* dy, double* dz,
-                                 std::int32_t* point, std::size_t room) {
-    const double centre[3] = {g.x[self], g.y[self], g.z[self]};
-    int low[3], high[3];
+// A point beyond any cutoff after the last ones, so that vectors may run over the end.
+static inline void close(Found& list) {
+    for (int l = 0; l < lanes; ++l) list.x[list.count + l] = list.y[list.count + l] = list.z[list.count + l] = 1e30;
+}
+
+// Rows of bins along x that come within `reach` of a box, one after the other.
+template <typename Visit>
+static inline void visit_rows(const Grid& g, const double* low, const double* high, double reach, Visit visit) {
+    int first[3], last[3];
     for (int k = 0; k < 3; ++k) {
-        low[k] = static_cast<int>(__builtin_floor((centre[k] - g.cutoff - g.origin[k]) * g.inverse_width[k]));
-        high[k] = static_cast<int>(__builtin_floor((centre[k] + g.cutoff - g.origin[k]) * g.inverse_width[k]));
-        low[k] = low[k] < 0 ? 0 : low[k];
-        high[k] = high[k] >= g.bins[k] ? g.bins[k] - 1 : high[k];
+        first[k] = g.bin(k, low[k] - reach);
+        last[k] = g.bin(k, high[k] + reach);
     }
-    std::size_t count = 0, wanted = 0;
-    bool overflow = false;
-    for (int bz = low[2]; bz <= high[2]; ++bz) {
-        for (int by = low[1]; by <= high[1]; ++by) {
-            // distance in the plane from the centre to this row of bins
+    for (int bz = first[2]; bz <= last[2]; ++bz)
+        for (int by = first[1]; by <= last[1]; ++by) {
+            // distance in the plane from the box to this row of bins
             double off[2];
             const int at[2] = {by, bz};
             for (int k = 0; k < 2; ++k) {
                 const double edge = g.origin[k + 1] + at[k] * g.width[k + 1];
-                const double below = edge - centre[k + 1], above = centre[k + 1] - edge - g.width[k + 1];
-                off[k] = below > 0 ? below : (above > 0 ? above : 0);
+                const double under = edge - high[k + 1], over = low[k + 1] - edge - g.width[k + 1];
+                off[k] = under > 0 ? under : (over > 0 ? over : 0);
             }
             // the slack keeps what rounding of a bin's edge could put into the neighbouring bin
-            const double left = g.cutoff * g.cutoff * (1 + 1e-9) - off[0] * off[0] - off[1] * off[1];
+            const double left = reach * reach * (1 + 1e-9) - off[0] * off[0] - off[1] * off[1];
             if (left < 0) continue;
             const double half = __builtin_sqrt(left) + 1e-9;
-            int from = static_cast<int>(__builtin_floor((centre[0] - half - g.origin[0]) * g.inverse_width[0]));
-            int to = static_cast<int>(__builtin_floor((centre[0] + half - g.origin[0]) * g.inverse_width[0]));
-            from = from < low[0] ? low[0] : from;
-            to = to > high[0] ? high[0] : to;
-            if (from > to) continue;
             const int row = g.bins[0] * (by + g.bins[1] * bz);
-            const int begin = g.start[row + from], end = g.start[row + to + 1];
-            wanted += static_cast<std::size_t>(end - begin);
-            if (count + static_cast<std::size_t>(end - begin) + 16 > room) {
-                overflow = true;
-                continue;
-            }
-            count = scan(g, begin, end, self, dx, dy, dz, point, count);
+            visit(g.start[row + g.bin(0, low[0] - half)], g.start[row + g.bin(0, high[0] + half) + 1]);
         }
+}
+
+// Points within `reach` of the box [low, high]; false when they may be more than the room.
+static inline bool near_box(const Grid& g, const double* low, const double* high, double reach, Found& to) {
+    const double *x = g.x.data(), *y = g.y.data(), *z = g.z.data();
+    const vec lx = splat(low[0]), ly = splat(low[1]), lz = splat(low[2]);
+    const vec hx = splat(high[0]), hy = splat(high[1]), hz = splat(high[2]);
+    const vec none = splat(0), limit = splat(reach * reach * (1 + 1e-12));
+    std::size_t wanted = 0;
+    to.count = 0;
+    visit_rows(g, low, high, reach, [&](int begin, int end) {
+        wanted += static_cast<std::size_t>(end - begin);
+        if (wanted > to.room) return;
+        for (int p = begin; p < end; p += lanes) {
+            const vec px = load(x + p), py = load(y + p), pz = load(z + p);
+            const vec ex = larger(larger(lx - px, px - hx), none);
+            const vec ey = larger(larger(ly - py, py - hy), none);
+            const vec ez = larger(larger(lz - pz, pz - hz), none);
+            unsigned hit = below(ex * ex + ey * ey + ez * ez, limit);
+            if (end - p < lanes) hit &= (1u << (end - p)) - 1;
+            keep(to, hit, px, py, pz, g.number.data() + p);
+        }
+    });
+    if (wanted > to.room) {
+        to.count = wanted;
+        return false;
     }
-    return overflow ? wanted : count;
+    close(to);
+    return true;
+}
+
+// Of `lanes` points, keep those closer to point `self` than the reach, as vectors from it; itself is
+// left out, its images are not.
+static inline void keep_near(const Grid& g, int self, vec x, vec y, vec z, vec limit, const std::int32_t* points,
+                             Found& to) {
+    const vec ex = x - splat(g.x[self]), ey = y - splat(g.y[self]), ez = z - splat(g.z[self]);
+    const vec square = ex * ex + ey * ey + ez * ez;
+    unsigned hit = below(square, limit);
+    if (below(square, splat(1e-30))) // itself, and whatever coincides with it
+        for (int l = 0; l < lanes; ++l)
+            if (points[l] == self) hit &= ~(1u << l);
+    keep(to, hit, ex, ey, ez, points);
+}
+
+// The points nearby that are closer to point `self` than the reach; false when there is no room.
+static inline bool near_point(const Grid& g, const Found& nearby, int self, double reach, Found& to) {
+    const vec limit = splat(reach * reach);
+    to.count = 0;
+    for (std::size_t n = 0; n < nearby.count; n += lanes) {
+        if (to.count > to.room) return false;
+        keep_near(g, self, load(nearby.x + n), load(nearby.y + n), load(nearby.z + n), limit, nearby.point + n, to);
+    }
+    return to.count <= to.room;
+}
+
+// The same of a list of points, whose length is a multiple of 8 and not above the room.
+static inline void near_listed(const Grid& g, const Listed& listed, int self, double reach, Found& to) {
+    const double *x = g.x.data(), *y = g.y.data(), *z = g.z.data();
+    const vec limit = splat(reach * reach);
+    to.count = 0;
+    for (std::size_t n = 0; n < listed.count; n += lanes) {
+        const std::int32_t* p = listed.points + n;
+        vec px, py, pz;
+        for (int l = 0; l < lanes; ++l) px[l] = x[p[l]], py[l] = y[p[l]], pz[l] = z[p[l]];
+        keep_near(g, self, px, py, pz, limit, p, to);
+    }
 }
 
 } // namespace ATHANOR_ISA

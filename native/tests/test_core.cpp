@@ -92,13 +92,15 @@ struct Values {
     std::vector<double> forces, site, features;
 };
 
-Values values(const MtpProgram& p, const System& s, Isa isa, int threads = 1) {
+Values values(const MtpProgram& p, const System& s, Isa isa, int threads = 1, SkinList* kept = nullptr) {
     Values v;
     v.forces.resize(3 * s.n_atoms), v.site.resize(s.n_atoms), v.features.resize(s.n_atoms * p.n_parameters());
     v.result.forces = v.forces.data();
     v.result.site_energies = v.site.data();
     v.result.features = v.features.data();
-    evaluate(p, s, v.result, threads, isa);
+    std::vector<MtpResult> results = {v.result};
+    evaluate({&p}, s, results, {threads, isa, kept});
+    v.result = results[0];
     return v;
 }
 
@@ -204,6 +206,69 @@ void mtp_threads_agree() {
     }
 }
 
+// A walk of small steps with a few large ones, the cell changed once: kept lists give what a new
+// search gives, and are made anew only where they must be.
+void skin_follows() {
+    for (Isa isa : {Isa::plain, Isa::avx2, Isa::avx512}) {
+        if (!supported(isa)) continue;
+        std::mt19937 random(11);
+        std::normal_distribution<double> normal;
+        Sample s = sample(2, 2, true);
+        const MtpProgram program(spec(2, 2, true));
+        SkinList kept(0.6);
+        for (int step = 0; step < 30; ++step) {
+            const double size = step % 10 == 9 ? 0.3 : 0.01;
+            for (double& x : s.positions) x += size * normal(random);
+            if (step == 15) s.system.cell[0] *= 1.01;
+            if (step == 20) std::swap(s.types[0], s.types[1]);
+            const Values fresh = values(program, attached(s), isa);
+            const Values again = values(program, attached(s), isa, 1 + step % 2, &kept);
+            expect(std::abs(fresh.result.energy - again.result.energy) < 1e-11 * s.system.n_atoms, "energy");
+            expect(distance(fresh.forces, again.forces) < 1e-10, "forces");
+            expect(std::abs(fresh.result.virial[5] - again.result.virial[5]) < 1e-10, "virial");
+        }
+        expect(kept.builds() >= 5 && kept.builds() <= 9, "lists are kept while atoms move little");
+    }
+}
+
+// Lists that were half made when two atoms coincided are not used.
+void skin_after_a_fault() {
+    Sample s = sample(4, 1, false);
+    const MtpProgram program(spec(4, 1, false));
+    SkinList kept(0.5);
+    values(program, attached(s), Isa::automatic, 1, &kept);
+    Sample bad = s;
+    for (int d = 0; d < 3; ++d) bad.positions[3 + d] = bad.positions[d];
+    expect_throw<StructureFault>([&] { values(program, attached(bad), Isa::automatic, 1, &kept); }, "coincident");
+    const Values fresh = values(program, attached(s), Isa::automatic);
+    const Values again = values(program, attached(s), Isa::automatic, 1, &kept);
+    expect(distance(fresh.forces, again.forces) < 1e-10, "forces after the fault");
+}
+
+void together_is_each_alone() {
+    Sample s = sample(6, 2, false);
+    MtpSpec other = spec(7, 2, true);
+    other.min_dist = 2.0; // potentials may differ in it
+    const MtpProgram first(spec(6, 2, false)), second(other);
+    const System& system = attached(s);
+    std::vector<double> f1(3 * system.n_atoms), f2(3 * system.n_atoms), row(second.n_parameters());
+    std::vector<MtpResult> results(2);
+    results[0].forces = f1.data(), results[1].forces = f2.data();
+    results[1].feature_sum = row.data();
+    evaluate({&first, &second}, system, results, {2, Isa::automatic, nullptr});
+    const Values one = values(first, system, Isa::automatic), two = values(second, system, Isa::automatic);
+    expect(std::abs(results[0].energy - one.result.energy) < 1e-11 * system.n_atoms, "first energy");
+    expect(std::abs(results[1].energy - two.result.energy) < 1e-11 * system.n_atoms, "second energy");
+    expect(distance(f1, one.forces) < 1e-11 && distance(f2, two.forces) < 1e-11, "forces");
+    std::vector<double> sum(row.size());
+    for (std::size_t k = 0; k < two.features.size(); ++k) sum[k % row.size()] += two.features[k];
+    expect(distance(sum, row) < 1e-9, "summed features");
+    MtpSpec shorter = spec(6, 2, false);
+    shorter.max_dist = 4.0;
+    const MtpProgram third(shorter);
+    expect_throw<std::invalid_argument>([&] { evaluate({&first, &third}, system, results, {}); }, "cutoffs differ");
+}
+
 void mtp_design_matches_values() {
     for (Isa isa : {Isa::plain, Isa::avx2, Isa::avx512}) {
         if (!supported(isa)) continue;
@@ -274,6 +339,9 @@ int main(int argc, char** argv) {
         {"mtp_forces_are_slopes", mtp_forces_are_slopes},
         {"mtp_isas_agree", mtp_isas_agree},
         {"mtp_threads_agree", mtp_threads_agree},
+        {"skin_follows", skin_follows},
+        {"skin_after_a_fault", skin_after_a_fault},
+        {"together_is_each_alone", together_is_each_alone},
         {"mtp_design_matches_values", mtp_design_matches_values},
         {"mtp_core_is_continuous", mtp_core_is_continuous},
         {"program_refuses", program_refuses}};

@@ -13,6 +13,11 @@ def all_pairs(
     positions: _Float, cell: _Float, periodic: NDArray[np.bool_], cutoff: float
 ) -> tuple[_Int, _Int, _Float]: ...
 
+class SkinList:
+    def __init__(self, skin: float) -> None: ...
+    @property
+    def builds(self) -> int: ...
+
 class Mtp:
     @staticmethod
     def make(
@@ -42,9 +47,26 @@ class Mtp:
         *,
         forces: bool = True,
         features: bool = False,
+        summed: bool = False,
         threads: int = 1,
         isa: str = "auto",
+        skin: SkinList | None = None,
     ) -> tuple[float, _Float, _Float, float, _Float, _Float]: ...
+    @staticmethod
+    def evaluate_together(
+        programs: Sequence[Mtp],
+        positions: _Float,
+        types: _Int,
+        cell: _Float,
+        periodic: NDArray[np.bool_],
+        *,
+        forces: bool = True,
+        features: bool = False,
+        summed: bool = False,
+        threads: int = 1,
+        isa: str = "auto",
+        skin: SkinList | None = None,
+    ) -> list[tuple[float, _Float, _Float, float, _Float, _Float]]: ...
     def design(
         self,
         positions: _Float,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "athanor/pairs.hpp"
+#include "athanor/skin.hpp"
 #include "athanor/system.hpp"
 
 #include <array>
@@ -28,6 +29,7 @@ struct MtpSpec {
 };
 
 constexpr int max_radial = 64; // radial functions; the published levels need up to 6
+constexpr int max_chebyshev = 64; // and Chebyshev functions; usual are 8 to 12
 
 struct Product {
     std::int32_t i, j;
@@ -74,6 +76,11 @@ struct MtpProgram {
     explicit MtpProgram(const MtpSpec& specification); // throws std::invalid_argument
     int n_scalars() const { return static_cast<int>(scalars.size()); }
     int n_radial_parameters() const { return static_cast<int>(scaled.size()); }
+    // (mu, q) of a pair of species
+    [[gnu::always_inline]] const double* radial_of(int centre, int neighbour) const {
+        return scaled.data() +
+               static_cast<std::size_t>(centre * spec.n_species + neighbour) * spec.n_radial * spec.n_chebyshev;
+    }
     int n_parameters() const { return n_radial_parameters() + spec.n_species + n_scalars(); }
 };
 
@@ -96,8 +103,16 @@ struct MtpResult {
     double* feature_sum = nullptr; // (n_parameters,), dE/dtheta
 };
 
-void evaluate(const MtpProgram& program, const System& system, MtpResult& result, int n_threads,
-              Isa isa);
+struct Evaluation {
+    int n_threads = 1;
+    Isa isa = Isa::automatic;
+    SkinList* kept = nullptr; // neighbours kept from call to call
+};
+
+// One result for each potential. All have the same number of species and the same cutoff; neighbours
+// are found once for all. Throws std::invalid_argument, StructureFault.
+void evaluate(const std::vector<const MtpProgram*>& programs, const System& system, std::vector<MtpResult>& results,
+              const Evaluation& how);
 
 // Derivatives of energy, forces and virial by parameters. With `radial` all parameters, otherwise
 // species_coeffs and moment_coeffs alone. Every array is overwritten.
