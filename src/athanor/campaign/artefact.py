@@ -22,6 +22,8 @@ from athanor.errors import FormatError, OracleError
 
 RESULT = "result.json"
 WORK = "work"
+RESUMED = frozenset({"fit"})
+"""Kinds of tasks whose scratch outlives a kill: a fit goes on from the steps it kept there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Artefacts:
 
         `build(part, work)` writes what is to be kept into `part`, uses `work` as scratch, and
         returns {"seconds", "summary"}. An OracleError settles the task as failed. Other errors
-        leave nothing behind.
+        leave nothing behind; a kill leaves `work` to the next try of a task that can go on from it.
 
         Raises
         ------
@@ -65,13 +67,16 @@ class Artefacts:
             if self.settled(task.id):
                 return
             part = self.folder / f"{task.id}.part"
+            resumed = task.kind in RESUMED
             with writing(part):
-                shutil.rmtree(part, ignore_errors=True)
-                (part / WORK).mkdir(parents=True)
+                _clear(part, but=WORK if resumed else "")
+                (part / WORK).mkdir(parents=True, exist_ok=True)
             try:
                 self._build(task, part, build)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
+            except BaseException as error:
+                if isinstance(error, Exception) or not resumed:
+                    shutil.rmtree(part, ignore_errors=True)
+                raise
 
     def forgive(self, task: str) -> None:
         """Put a failure aside so that the task can be tried again."""
@@ -118,6 +123,17 @@ class Artefacts:
             path.unlink(missing_ok=True)
         finally:
             os.close(handle)
+
+
+def _clear(folder: Path, *, but: str) -> None:
+    """Remove what is in a folder, if there is one, except the subfolder `but`."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name == but:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _read(path: Path, keys: set[str]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Descent:
         self._settings = settings
         self._log = log
         self._checkpoint = checkpoint
-        self._threads = min(8, len(os.sched_getaffinity(0)))
+        self._threads = min(8, _cores())
 
     def run(self, model: MtpModel, *, stage: Stage) -> Fitted:
         """Descend from `model`, whose linear coefficients may be zero; the best by validation."""
@@ -212,6 +212,12 @@ class Descent:
             self._checkpoint.drop(f"{stage.label} {part}")
         self._checkpoint.put(f"{stage.label} end", best.model, _losses(best))
         self._checkpoint.write()
+
+
+def _cores() -> int:
+    """Processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # there is none on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _moved(view: _View, move: FloatArray) -> MtpModel:
