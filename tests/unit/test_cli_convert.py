@@ -176,6 +176,11 @@ def test_mindist_writes_and_leaves_out(folder: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("convert nine.extxyz POSCAR", "--split gives each a file of its own"),
+        ("calc-efs pot.mtp nine.extxyz o.cfg", "MLIP's is 'athanor evaluate' here"),
+        ("select_add pot.mtp a.cfg b.cfg c.cfg", "MLIP's is 'athanor select' here"),
+        ("calc-nothing pot.mtp", "No such command 'calc-nothing'; athanor --help"),
+        ("fit pot.mtp nine.extxyz --out o", "found a potential, expected a recipe"),
         ("convert nine.extxyz o.cfg --last --every 2", "--last and --every exclude each other"),
         ("convert pot o --last", "pot is a potential: --every"),
         ("convert pot.mtp o --reduce --species Al,Ni", "pot.mtp is a potential: --every"),

@@ -165,7 +165,12 @@ def _save(
 ) -> None:
     from athanor.data.formats import write_structures
 
-    write_structures(target, structures, labels=labels, species=species)
+    try:
+        write_structures(target, structures, labels=labels, species=species)
+    except ConfigError as error:
+        if len(structures) == 1 or target.suffix in LABELLED:
+            raise
+        raise ConfigError(f"{error}, and --split gives each a file of its own") from None
 
 
 def _save_split(

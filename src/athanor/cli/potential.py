@@ -29,6 +29,7 @@ from athanor.cli.watch import watched
 from athanor.component import choose, nearest
 from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError, FormatError
+from athanor.loading import PUBLISHED
 from athanor.potentials import Potential, PotentialConfig
 
 
@@ -81,6 +82,13 @@ def read_recipe(path: Path) -> PotentialConfig:
     """
     from athanor.campaign.config import SECTIONS
 
+    if path.suffix in PUBLISHED:  # the published tool is given an untrained potential
+        raise FormatError(
+            path,
+            None,
+            'found a potential, expected a recipe: a TOML file with [potential], kind = "mtp", '
+            "level = 16, max_dist = 5.0 and what else `athanor kinds` shows",
+        )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

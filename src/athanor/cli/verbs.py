@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from athanor.cli import campaign, convert, extrapolation, kinds, potential, structures
@@ -16,11 +17,41 @@ PANELS = {
     "Structures": (structures.relax, structures.mindist, convert.convert),
 }
 
+OF_MLIP = {
+    "calc-efs": "evaluate",
+    "calculate-efs": "evaluate",
+    "calc-errors": "errors",
+    "check-errors": "errors",
+    "train": "fit",
+    "calc-grade": "grade",
+    "calculate-grade": "grade",
+    "sample": "grade",
+    "select-add": "select",
+    "convert-cfg": "convert",
+    "mindist-filter": "mindist",
+    "subsample": "convert",
+    "fix-lattice": "convert",
+    "to-poscar": "convert",
+}
+"""What the published tool calls a verb, with hyphens or with underscores."""
+
+
+class Verbs(TyperGroup):
+    """The verbs; who types one of the published tool is told ours."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        ours = OF_MLIP.get(cmd_name.replace("_", "-"))
+        if found is None and ours is not None:
+            ctx.fail(f"No such command {cmd_name!r}: MLIP's is 'athanor {ours}' here")
+        return found
+
 
 def build() -> Any:
     """Return the whole command line as one click command."""
     app = typer.Typer(
         name="athanor",
+        cls=Verbs,
         add_completion=False,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
