@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from athanor.potentials import Potential
+from athanor.potentials import Potential, following
 
 
 class PotentialCalculator(Calculator):
@@ -20,6 +20,7 @@ class PotentialCalculator(Calculator):
     def __init__(self, potential: Potential) -> None:
         super().__init__()
         self.potential = potential
+        self._following = following(potential)
 
     def calculate(
         self,
@@ -29,7 +30,7 @@ class PotentialCalculator(Calculator):
     ) -> None:
         """Evaluate once and keep every result the structure has (no stress without full pbc)."""
         super().calculate(atoms, list(properties), list(system_changes))
-        labels = self.potential.predict([self.atoms])[0]
+        labels = self._following.predict([self.atoms])[0]
         results: dict[str, Any] = {
             "energy": labels.energy,
             "free_energy": labels.energy,

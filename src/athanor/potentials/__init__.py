@@ -105,6 +105,24 @@ class HasMembers(Protocol):
         ...
 
 
+SKIN = 0.5
+"""Å; what a structure in dynamics is followed with."""
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A potential that is faster on one structure that moves a little from call to call."""
+
+    def follow(self, *, skin: float = SKIN) -> Potential:
+        """A potential of equal predictions (to rounding) that remembers the last structure."""
+        ...
+
+
+def following(potential: Potential) -> Potential:
+    """The potential to use for the steps of one trajectory."""
+    return potential.follow() if isinstance(potential, Follows) else potential
+
+
 class PotentialConfig(Component):
     """The recipe of a potential; it is the [potential] section of a campaign file."""
 

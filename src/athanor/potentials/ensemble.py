@@ -17,6 +17,8 @@ from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError, FitError, FormatError
 from athanor.potentials import (
     HEADER,
+    SKIN,
+    Follows,
     HasFeatures,
     HasMembers,
     Potential,
@@ -103,6 +105,12 @@ class Ensemble:
     ) -> list[list[Labels]]:
         """Per structure the labels by each member, in their order."""
         return [self._each(atoms, stress=stress) for atoms in structures]
+
+    def follow(self, *, skin: float = SKIN) -> Self:
+        """This ensemble for one structure that moves; members keep neighbours (`skin` in Å)."""
+        return type(self)(
+            tuple(m.follow(skin=skin) if isinstance(m, Follows) else m for m in self.members)
+        )
 
     def save(self, folder: Path) -> None:
         """Write `potential.json` and one subfolder per member into a new folder."""

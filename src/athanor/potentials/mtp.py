@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -17,7 +18,7 @@ from athanor import _core
 from athanor.data.dataset import Dataset
 from athanor.data.species import check_species
 from athanor.errors import ConfigError, FormatError
-from athanor.potentials import HEADER, Potential, PotentialConfig, check_elements
+from athanor.potentials import HEADER, SKIN, Potential, PotentialConfig, check_elements
 from athanor.potentials._folder import new_folder
 from athanor.potentials._mtp.basis import basis
 from athanor.potentials._mtp.bootstrap import Reference, bootstrapped
@@ -50,6 +51,7 @@ class MomentTensorPotential:
         self.model = model
         self.core = core
         self._program = program_of(model, core=core)
+        self._skin: _core.SkinList | None = None
         self._elements = frozenset(model.species)
         self._table = np.full(len(atomic_numbers) + 1, -1, dtype=np.int32)
         self._table[[atomic_numbers[symbol] for symbol in model.species]] = range(
@@ -87,17 +89,30 @@ class MomentTensorPotential:
     def predict_together(
         self, others: Sequence[Potential], atoms: Atoms, *, stress: bool = True
     ) -> list[Labels] | None:
-        """Labels by this potential and `others`; None unless all have the same species."""
+        """Labels by this potential and `others`; None unless species and cutoff are the same."""
         alike = [self] + [
             other
             for other in others
             if isinstance(other, MomentTensorPotential)
             and other.model.species == self.model.species
+            and other.cutoff == self.cutoff
         ]
         if len(alike) <= len(others):
             return None
         programs = [one._program for one in alike]
-        return evaluate_together(programs, self._types(atoms), atoms, stress=stress)
+        return evaluate_together(
+            programs, self._types(atoms), atoms, stress=stress, skin=self._skin
+        )
+
+    def follow(self, *, skin: float = SKIN) -> MomentTensorPotential:
+        """This potential with neighbours kept from call to call, for one structure that moves.
+
+        They are those within cutoff + `skin` (Å), found again when an atom has moved by half of it.
+        Not for several threads at once.
+        """
+        following = copy(self)
+        following._skin = _core.SkinList(skin)
+        return following
 
     def _labels(self, atoms: Atoms, *, stress: bool) -> Labels:
         return self._both(atoms, stress=stress, features=False)[0]
@@ -121,6 +136,7 @@ class MomentTensorPotential:
                 np.ascontiguousarray(atoms.pbc),
                 forces=forces,
                 features=features,
+                skin=self._skin,
             )
 
     def _types(self, atoms: Atoms) -> NDArray[np.int32]:

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from athanor.errors import StructureError
-from athanor.potentials import Potential
+from athanor.potentials import Potential, following
 from athanor.query import Grade, GradesInPassing, Query
 from athanor.sample import Harvest, Stop
 from athanor.structure import FloatArray, Labels, bare, check_structure
@@ -37,6 +37,7 @@ class DirectCalculator:
 
     def __init__(self, potential: Potential, query: Query | None = None) -> None:
         self.potential = potential
+        self._following = following(potential)
         self.grading = False
         self.labels: Labels | None = None
         self.grade: Grade | None = None
@@ -51,7 +52,7 @@ class DirectCalculator:
             if self.grading and self._query is not None:
                 ((known, self.grade),) = self._query.evaluated([atoms], stress=False)
             else:
-                known, self.grade = self.potential.predict([atoms], stress=False)[0], None
+                known, self.grade = self._following.predict([atoms], stress=False)[0], None
             self.labels = known
             self._at = atoms.positions.copy()
         return known

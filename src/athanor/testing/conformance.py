@@ -37,6 +37,7 @@ from athanor.testing._derivatives import (
     check_smooth_in_crowd,
     check_stress,
 )
+from athanor.testing._following import check_following
 from athanor.testing._subject import ConformanceError, Subject
 from athanor.testing._symmetries import (
     check_choice_of_cell,
@@ -87,6 +88,7 @@ CHECKS: tuple[Check, ...] = (
     check_calculator,
     check_features,
     check_members,
+    check_following,
 )
 
 

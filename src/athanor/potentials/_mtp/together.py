@@ -14,21 +14,29 @@ from athanor.structure import Labels, check_structure
 
 
 def evaluate_together(
-    programs: Sequence[_core.Mtp], types: NDArray[np.int32], atoms: Atoms, *, stress: bool
+    programs: Sequence[_core.Mtp],
+    types: NDArray[np.int32],
+    atoms: Atoms,
+    *,
+    stress: bool,
+    skin: _core.SkinList | None = None,
 ) -> list[Labels]:
-    """Labels of one structure by each of the programs, which share species.
+    """Labels of one structure by each of the programs, which share species and cutoff.
 
-    `types` are the species indices of the atoms. Raises StructureError. What depends on the
-    structure alone is done once.
+    `types` are the species indices of the atoms; `skin` keeps neighbours for the next call. Raises
+    StructureError. Neighbours are found once for all.
     """
     check_structure(atoms)
-    positions = np.ascontiguousarray(atoms.positions)
-    cell, periodic = np.ascontiguousarray(atoms.cell.array), np.ascontiguousarray(atoms.pbc)
-    found = []
     with checked(atoms):
-        for program in programs:
-            energy, forces, virial, volume, _, _ = program.evaluate(
-                positions, types, cell, periodic, forces=True, features=False
-            )
-            found.append(Labels(energy, forces, virial / volume if stress and volume > 0 else None))
-    return found
+        found = _core.Mtp.evaluate_together(
+            programs,
+            np.ascontiguousarray(atoms.positions),
+            types,
+            np.ascontiguousarray(atoms.cell.array),
+            np.ascontiguousarray(atoms.pbc),
+            skin=skin,
+        )
+    return [
+        Labels(energy, forces, virial / volume if stress and volume > 0 else None)
+        for energy, forces, virial, volume, _, _ in found
+    ]
