@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -136,6 +136,52 @@ class ProcessPool(Generic[T]):
         finally:
             with self._lock:
                 del self._busy[slot]
+
+
+def performed(
+    target: Callable[[T], None],
+    items: Sequence[T],
+    *,
+    workers: int,
+    retries: int = 1,
+    log: Path,
+) -> Iterator[tuple[T, BaseException | None]]:
+    """Perform all items; yields each as it ends, with the exception it ended with.
+
+    With one worker they are performed in this process. Closing the iterator stops what runs.
+    Parameters are those of `ProcessPool`.
+    """
+    if workers <= 1:
+        yield from _performed_here(target, items)
+        return
+    ended: queue.SimpleQueue[tuple[T, Future[None]]] = queue.SimpleQueue()
+    pool = ProcessPool(target, workers=workers, retries=retries, log=log)
+    try:
+        for item in items:
+            pool.submit(item).add_done_callback(_put(ended, item))
+        for _ in items:
+            item, future = ended.get()
+            yield item, future.exception()
+    finally:
+        pool.stop()
+
+
+def _put(
+    ended: queue.SimpleQueue[tuple[T, Future[None]]], item: T
+) -> Callable[[Future[None]], None]:
+    return lambda future: ended.put((item, future))
+
+
+def _performed_here(
+    target: Callable[[T], None], items: Sequence[T]
+) -> Iterator[tuple[T, BaseException | None]]:
+    for item in items:
+        failure: BaseException | None = None
+        try:
+            target(item)
+        except Exception as error:
+            failure = error
+        yield item, failure
 
 
 class _Died(Exception):

@@ -100,20 +100,22 @@ class Passes:
 
 
 @contextmanager
-def progress(doing: str, *, total: int | None) -> Iterator[Advance]:
+def progress(
+    doing: str, *, total: int | None, found: Callable[[], str] = lambda: ""
+) -> Iterator[Advance]:
     """Show `doing` with a share of `total` and the expected end, on stderr; yields `advance(n)`.
 
-    Without a total, only how much is done.
+    Without a total, only how much is done. `found` says what came out so far.
     """
     if sys.stderr.isatty():
-        with _bar(doing, total) as advance:
+        with _bar(doing, total, found) as advance:
             yield advance
     else:
-        yield _lines(doing, total)
+        yield _lines(doing, total, found)
 
 
 @contextmanager
-def _bar(doing: str, total: int | None) -> Iterator[Advance]:
+def _bar(doing: str, total: int | None, found: Callable[[], str]) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -128,10 +130,16 @@ def _bar(doing: str, total: int | None) -> Iterator[Advance]:
     columns += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(doing, total=total)
-        yield lambda count: bar.advance(task, count)
+        yield lambda count: bar.update(
+            task, advance=count, description=f"{doing}{_brackets(found())}"
+        )
 
 
-def _lines(doing: str, total: int | None) -> Advance:
+def _brackets(found: str) -> str:
+    return f" ({found})" if found else ""
+
+
+def _lines(doing: str, total: int | None, found: Callable[[], str]) -> Advance:
     begin = last = time.monotonic()
     done = 0
 
@@ -143,10 +151,12 @@ def _lines(doing: str, total: int | None) -> Advance:
             return
         last = now
         if total is None:
-            print(f"{doing}: {done} in {duration(now - begin)}", file=sys.stderr)
+            said = _brackets(found())
+            print(f"{doing}: {done}{said} in {duration(now - begin)}", file=sys.stderr)
         else:
             left = max(0.0, (now - begin) * (total - done) / done)
-            print(f"{doing}: {done} of {total}, about {duration(left)} left", file=sys.stderr)
+            said = _brackets(found())
+            print(f"{doing}: {done} of {total}{said}, about {duration(left)} left", file=sys.stderr)
 
     return advance
 

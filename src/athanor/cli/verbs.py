@@ -8,13 +8,13 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from athanor.cli import campaign, convert, extrapolation, kinds, potential, structures
+from athanor.cli import campaign, convert, extrapolation, kinds, potential, relax, structures
 
 PANELS = {
     "Campaign": (campaign.init, campaign.run, campaign.status, campaign.report, kinds.kinds),
     "Potential": (potential.fit, potential.errors, potential.evaluate),
     "Extrapolation": (extrapolation.grade, extrapolation.select),
-    "Structures": (structures.relax, structures.mindist, convert.convert),
+    "Structures": (relax.relax, structures.mindist, convert.convert),
 }
 
 OF_MLIP = {

@@ -52,6 +52,7 @@ class RelaxResult:
         near; failed, when the potential could not go on (`error` says why); stuck, when rounding
         leaves nothing to gain before the forces are as small as was asked for.
     harvest : steps, what stopped it, candidates with grades and reasons, trace.
+    candidate_steps : at which step each candidate of the harvest was met.
     path : every step, where it was asked for.
     """
 
@@ -63,6 +64,7 @@ class RelaxResult:
     stopped_by: End
     error: str
     harvest: Harvest
+    candidate_steps: tuple[int, ...] = ()
     path: tuple[PathStep, ...] = ()
 
 
@@ -236,6 +238,7 @@ class _Run:
             stopped_by=self._end(),
             error=self.trial.lost,
             harvest=self.trial.harvest(steps=self.done, planned=planned),
+            candidate_steps=tuple(one.step for one in (*self.trial.saved, *self.trial.final)),
             path=tuple(self.path),
         )
 
