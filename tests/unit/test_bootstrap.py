@@ -16,13 +16,13 @@ from scipy.stats import spearmanr
 from athanor.data.dataset import Dataset
 from athanor.errors import FitError
 from athanor.potentials._mtp import bootstrap
-from athanor.potentials._mtp.bootstrap import Reference, bootstrapped
+from athanor.potentials._mtp.bootstrap import Reference, reweighted, smooth_weights
 from athanor.potentials._mtp.program import program_of
-from athanor.potentials._mtp.projection import project
+from athanor.potentials._mtp.projection import Projection
 from athanor.potentials._mtp.rows import triangle
 from athanor.potentials.ensemble import Ensemble, EnsembleConfig, Spread
 from athanor.potentials.mtp import MomentTensorPotential, MtpConfig
-from athanor.structure import Frame, Labels
+from athanor.structure import FloatArray, Frame, Labels
 
 CONFIG = MtpConfig(level=8, radial_basis_size=6, max_dist=4.5, min_dist=2.0, steps=12, starts=1)
 
@@ -71,22 +71,54 @@ def spreads(ensemble: Ensemble, structures: list[Atoms]) -> np.ndarray:
     return np.array([[one.energy, one.force_max] for one in found])
 
 
-def test_it_spreads_like_refits_to_bootstrap_samples(data, fitted, derived, tmp_path) -> None:
-    """The one step stands for a whole fit: same ranking of structures, same size within 2."""
-    rng = np.random.default_rng(3)
-    refits = [fitted]
-    for number in range(9):
-        sample = data.subset(np.sort(rng.integers(len(data), size=len(data))).tolist())
-        workdir = tmp_path / str(number)
-        refits.append(CONFIG.fit(sample, Dataset(), seed=1, workdir=workdir, start=fitted))
-    near = emt_set(12, seed=4).structures
+@pytest.fixture(scope="module")
+def refits(data, fitted, tmp_path_factory) -> tuple[np.ndarray, Ensemble]:
+    """Counts (9, n_frames) of frames drawn with replacement, and whole fits to these samples."""
+    rng, made = np.random.default_rng(3), [fitted]
+    counts = rng.multinomial(len(data), np.full(len(data), 1 / len(data)), size=9)
+    for row in counts:
+        sample = data.subset(np.repeat(np.arange(len(data)), row).tolist())
+        workdir = tmp_path_factory.mktemp("refit")
+        made.append(CONFIG.fit(sample, Dataset(), seed=1, workdir=workdir, start=fitted))
+    return counts.astype(float), Ensemble.of(made)
+
+
+def near_and_far() -> tuple[list[Atoms], list[Atoms]]:
+    rng = np.random.default_rng(4)
     far = [shaken(rng, amount, ("Al",)) for amount in np.linspace(0.2, 0.4, 12)]
-    both = near + far
-    ours, theirs = spreads(derived, both), spreads(Ensemble.of(refits), both)
+    return emt_set(12, seed=4).structures, far
+
+
+def test_one_step_stands_for_a_whole_fit(data, fitted, refits) -> None:
+    """To the same samples: the same ranking of structures, the same size of the spread."""
+    counts, whole = refits
+    reference = Reference.of(fitted.model, data, settings=CONFIG._settings())
+    models = reweighted(reference, counts)
+    members = [MomentTensorPotential(model, core=True) for model in models]
+    near, far = near_and_far()
+    for structures, ratio in ((near, 1.5), (far, 2.0)):
+        ours = spreads(Ensemble.of([fitted, *members]), structures)
+        theirs = spreads(whole, structures)
+        for column in range(2):
+            assert spearmanr(ours[:, column], theirs[:, column]).statistic > 0.6
+            assert 1 / ratio < np.median(ours[:, column] / theirs[:, column]) < ratio
+
+
+def test_smooth_weights_spread_like_drawn_frames(derived, refits) -> None:
+    near, far = near_and_far()
+    ours, theirs = spreads(derived, near + far), spreads(refits[1], near + far)
     for column in range(2):
-        assert spearmanr(ours[:, column], theirs[:, column]).statistic > 0.7
-        assert 0.5 < np.median(ours[:12, column] / theirs[:12, column]) < 2
-    assert 0.4 < np.median(ours[12:, 1] / theirs[12:, 1]) < 2.5
+        assert spearmanr(ours[:, column], theirs[:, column]).statistic > 0.6
+        assert 0.4 < np.median(ours[:, column] / theirs[:, column]) < 2
+
+
+def test_smooth_weights_are_those_of_the_bayesian_bootstrap() -> None:
+    """Dirichlet: mean 1, variance (n - 1) / (n + 1), none zero; a row sums to n."""
+    weights = smooth_weights(30, count=4000, seed=5)
+    assert weights.min() > 0
+    np.testing.assert_allclose(weights.sum(axis=1), 30)
+    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.08)
+    assert weights.var() == pytest.approx(29 / 31, rel=0.05)
 
 
 def test_the_spread_is_larger_off_the_training_distribution(derived) -> None:
@@ -110,18 +142,15 @@ def test_members_are_as_good_as_the_fit(data, fitted, derived) -> None:
     assert not any(np.array_equal(radials[0], one) for one in radials[1:])
 
 
-def test_each_member_solves_its_own_weighted_problem(data, fitted, derived) -> None:
-    """Linear coefficients are exact: with weights 1 the same solve gives back the fit's own."""
+def test_with_equal_weights_nothing_moves(data, fitted) -> None:
+    """The rows are those of the fit, and so is the solution of its linear coefficients."""
     reference = Reference.of(fitted.model, data, settings=CONFIG._settings())
     whole, _ = bootstrap._factors(reference, np.ones((1, len(data))))
     program = program_of(fitted.model, core=True)
     plain = triangle(reference.blocks, program, n_radial=fitted.model.radial.size, threads=1)
     np.testing.assert_allclose(whole[0].T @ whole[0], plain.T @ plain, rtol=1e-8, atol=1e-8)
-    stay = reference.projected(whole[0])
-    n_radial = fitted.model.radial.size
-    still = bootstrap._member(
-        reference, np.zeros(n_radial), weight=np.ones(len(data)), stay=replace(stay, loss=np.inf)
-    )
+    (still,) = reweighted(reference, np.ones((1, len(data))))
+    np.testing.assert_allclose(still.radial, fitted.model.radial, atol=1e-12)
     np.testing.assert_allclose(still.moment_coeffs, fitted.model.moment_coeffs, rtol=1e-4)
 
 
@@ -140,33 +169,37 @@ def test_weights_are_those_of_frames(data, fitted) -> None:
     )
 
 
-def test_a_step_that_does_not_help_is_not_taken(data, fitted) -> None:
+def test_a_step_that_does_not_help_is_not_taken(data, fitted, monkeypatch) -> None:
+    """It is shortened first; then the radial functions of the fit are kept, with the best xi."""
     reference = Reference.of(fitted.model, data, settings=CONFIG._settings())
-    weight = np.random.default_rng(8).exponential(size=len(data))
-    (factor,), _ = bootstrap._factors(reference, weight[None])
-    stay = reference.projected(factor)
-    absurd = np.random.default_rng(9).normal(scale=30.0, size=fitted.model.radial.size)
-    member = bootstrap._member(reference, absurd, weight=weight, stay=stay)
+    weight = smooth_weights(len(data), count=1, seed=8)
+    (factor,), _ = bootstrap._factors(reference, weight)
+    linear = reference.projected(factor).linear
+    tried: list[float] = []
+
+    def wild(seen: Projection, damping: FloatArray) -> FloatArray:
+        tried.append(float(damping[0]))
+        return rng.normal(scale=30.0, size=fitted.model.radial.size)
+
+    rng = np.random.default_rng(9)
+    monkeypatch.setattr(bootstrap, "_step", wild)
+    (member,) = reweighted(reference, weight)
     assert np.array_equal(member.radial, fitted.model.radial)
-    n_linear = reference.n_linear
-    assert np.array_equal(
-        np.concatenate([member.species_coeffs, member.moment_coeffs]),
-        project(factor, n_linear=n_linear, ridge=CONFIG.ridge).linear,
-    )
+    assert np.array_equal(np.append(member.species_coeffs, member.moment_coeffs), linear)
+    np.testing.assert_allclose(np.array(tried[::2]) / tried[0], [1, 10, 100])
 
 
 def test_equal_arguments_give_equal_bits_whatever_the_memory(data, fitted, monkeypatch) -> None:
     reference = Reference.of(fitted.model, data, settings=CONFIG._settings())
-    first = bootstrapped(reference, count=3, seed=10)
-    again = bootstrapped(replace(reference, threads=1), count=3, seed=10)
+    weights = smooth_weights(len(data), count=3, seed=10)
+    first = reweighted(reference, weights)
+    again = reweighted(replace(reference, threads=1), weights)
     monkeypatch.setattr(bootstrap, "FACTOR_BYTES", 1)  # one factor at a time
-    small = bootstrapped(reference, count=3, seed=10)
-    other = bootstrapped(reference, count=3, seed=11)
+    small = reweighted(reference, weights)
     for one, two, three in zip(first, again, small, strict=True):
         assert one.radial.tobytes() == two.radial.tobytes() == three.radial.tobytes()
         assert one.moment_coeffs.tobytes() == two.moment_coeffs.tobytes()
         assert one.moment_coeffs.tobytes() == three.moment_coeffs.tobytes()
-    assert first[0].radial.tobytes() != other[0].radial.tobytes()
     assert all(a.radial.tobytes() != b.radial.tobytes() for a, b in pairwise(first))
 
 
@@ -202,6 +235,6 @@ def test_what_is_not_finite_is_refused(data, fitted) -> None:
         replace(block, labels=np.full_like(block.labels, np.nan)) for block in reference.blocks
     ]
     with pytest.raises(FitError, match="rows are not finite"):
-        bootstrapped(replace(reference, blocks=spoilt), count=1, seed=1)
+        reweighted(replace(reference, blocks=spoilt), np.ones((1, len(data))))
     with pytest.raises(FitError, match="raise `ridge`"):
         bootstrap._with(fitted.model, np.full(reference.n_linear, np.inf))

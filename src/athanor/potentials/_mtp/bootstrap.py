@@ -36,6 +36,9 @@ from athanor.structure import FloatArray
 FACTOR_BYTES = 2**29
 """Triangular factors are held up to this size at a time."""
 
+_DAMPINGS = (1.0, 10.0, 100.0)
+"""Tried in turn: a step that is too long for the curvature does not lower the loss."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -75,23 +78,30 @@ class Reference:
         return project(factor, n_linear=self.n_linear, ridge=self.ridge)
 
 
+def smooth_weights(n_frames: int, *, count: int, seed: int) -> FloatArray:
+    """(count, n_frames) weights of the Bayesian bootstrap; each row sums to n_frames."""
+    drawn = np.random.default_rng(seed).exponential(size=(count, n_frames))
+    weights: FloatArray = drawn * (n_frames / drawn.sum(axis=1, keepdims=True))
+    return weights
+
+
 def bootstrapped(reference: Reference, *, count: int, seed: int) -> list[MtpModel]:
-    """Return `count` models that scatter about the fitted one as its data leave it uncertain.
+    """`count` models that scatter about the fitted one as its data leave it uncertain."""
+    return reweighted(reference, smooth_weights(reference.n_frames, count=count, seed=seed))
+
+
+def reweighted(reference: Reference, weights: FloatArray) -> list[MtpModel]:
+    """A model per row of `weights`, (count, n_frames): the fit had the frames these weights.
 
     Deterministic: equal arguments give equal bits. Raises FitError when rows are not finite.
     """
-    drawn = np.random.default_rng(seed).exponential(size=(count, reference.n_frames))
-    drawn *= reference.n_frames / drawn.sum(axis=1, keepdims=True)
-    weights = np.concatenate([np.ones((1, reference.n_frames)), drawn])
     with threadpool_limits(limits=1, user_api="blas"):
-        seen, n_rows = _projections(reference, weights)
+        alike = np.ones((1, reference.n_frames))
+        seen, n_rows = _projections(reference, np.concatenate([alike, weights]))
         damping = _damping(reference, seen[0], n_rows)
-        steps = [_step(one, damping) for one in seen]
-        # the fit stops before its gradient vanishes, often by validation: what the unweighted
-        # data would still change is no uncertainty, and is left out of every member
         return [
-            _member(reference, step - steps[0], weight=weight, stay=stay)
-            for step, weight, stay in zip(steps[1:], drawn, seen[1:], strict=True)
+            _member(reference, own, seen[0], damping=damping, weight=weight)
+            for own, weight in zip(seen[1:], weights, strict=True)
         ]
 
 
@@ -173,12 +183,32 @@ def _step(seen: Projection, damping: FloatArray) -> FloatArray:
 
 
 def _member(
-    reference: Reference, step: FloatArray, *, weight: FloatArray, stay: Projection
+    reference: Reference,
+    own: Projection,
+    all_alike: Projection,
+    *,
+    damping: FloatArray,
+    weight: FloatArray,
 ) -> MtpModel:
-    """The model after `step`, or with the radial functions of the fit where the step is no good."""
-    model = reference.model
-    moved = replace(model, radial=model.radial + step.reshape(model.radial.shape))
-    program = program_of(moved, core=reference.core)
+    """One member: the longest step of its radial functions that lowers its loss, then solved.
+
+    The fit stops before its gradient vanishes, often by validation: what the unweighted data would
+    still change is no uncertainty, and is taken off the step. Where no step helps, the radial
+    functions of the fit are kept.
+    """
+    for factor in _DAMPINGS:
+        step = _step(own, factor * damping) - _step(all_alike, factor * damping)
+        radial = reference.model.radial + step.reshape(reference.model.radial.shape)
+        moved = replace(reference.model, radial=radial)
+        there = _solved(reference, moved, weight=weight)
+        if there.loss < own.loss:
+            return _with(moved, there.linear)
+    return _with(reference.model, own.linear)
+
+
+def _solved(reference: Reference, model: MtpModel, *, weight: FloatArray) -> Projection:
+    """The best linear coefficients for the radial ones of `model` and these weights."""
+    program = program_of(model, core=reference.core)
     factor, first = None, 0
     for block in reference.blocks:
         part = slice(first, first + len(block.cells))
@@ -186,10 +216,7 @@ def _member(
         factor = _folded(factor, _weighted(rows, block, weight[part]))
         first = part.stop
     assert factor is not None, "a fit has training data"
-    there = reference.projected(factor)
-    if there.loss < stay.loss:
-        return _with(moved, there.linear)
-    return _with(model, stay.linear)
+    return reference.projected(factor)
 
 
 def _with(model: MtpModel, linear: FloatArray) -> MtpModel:
