@@ -62,3 +62,17 @@ def test_a_share_of_the_training_set_can_stop_the_fit(
     assert "stopped by 2 structures" in said
     assert "errors, training" in said
     assert "errors, validation" in said
+
+
+def test_what_a_fit_will_take_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a fit that is over before anybody looks; what an earlier one said is not repeated."""
+    (tmp_path / FIT_LOG).write_text('{"forecast": "expected: a year"}\n')
+    monkeypatch.setattr(watch, "SECONDS_BETWEEN_LOOKS", 5.0)
+    with watch.watched(tmp_path):
+        time.sleep(0.05)  # until the thread has counted the old lines
+        with (tmp_path / FIT_LOG).open("a") as file:
+            file.write('{"forecast": "expected: a minute"}\n{"forecast": "expected: two"}\n')
+    assert capsys.readouterr().err == "expected: a minute\n"
+    assert watch.last_record(tmp_path / FIT_LOG) is None

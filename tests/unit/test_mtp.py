@@ -61,7 +61,8 @@ def force_rmse(potential: MomentTensorPotential, data: Dataset) -> float:
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "fit.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "fit.jsonl").read_text().splitlines()]
+    return [line for line in lines if "stage" in line]
 
 
 SMALL = MtpConfig(level=8, radial_basis_size=6, max_dist=5.0, steps=8, starts=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 import tomllib
 from functools import partial
@@ -26,6 +25,7 @@ from athanor.cli.files import (
 from athanor.cli.progress import duration, in_batches
 from athanor.cli.spreads import labels_and_spreads
 from athanor.cli.watch import watched
+from athanor.cli.workplace import workplace
 from athanor.component import choose, nearest
 from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError, FormatError
@@ -53,7 +53,10 @@ def fit(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds, equal bits.")] = 0,
     species: SpeciesOption = None,
 ) -> None:
-    """Fit a potential to labelled structures and save it."""
+    """Fit a potential to labelled structures and save it.
+
+    Interrupted, it leaves what it has in OUT.part; the same line goes on from there.
+    """
     refuse_existing(out)
     config = read_recipe(recipe)
     order = parse_species(species)
@@ -65,9 +68,9 @@ def fit(
     judges = f", stopped by {_size(held_out)}" if len(held_out) else ""
     print(f"fitting {_name(config)} to {_size(train)}{judges}")
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="athanor-fit-") as workdir, watched(Path(workdir)):
-        potential = config.fit(train, held_out, seed=seed, workdir=Path(workdir))
-    potential.save(out)
+    with workplace(out) as folder, watched(folder):
+        potential = config.fit(train, held_out, seed=seed, workdir=folder)
+        potential.save(out)
     print(f"fitted in {duration(time.monotonic() - begin)}, saved in {out}")
     parts = (("training", train, training), ("validation", held_out, valid or training))
     for name, frames, source in parts:

@@ -33,7 +33,15 @@ def watched(workdir: Path) -> Iterator[None]:
 def _follow(log: Path, ended: threading.Event) -> None:
     terminal = sys.stderr.isatty()
     begin = said = time.monotonic()
-    while not ended.wait(SECONDS_BETWEEN_LOOKS):
+    old, forecast = _n_lines(log), None
+    while True:
+        over = ended.wait(SECONDS_BETWEEN_LOOKS)
+        if forecast is None:
+            forecast = forecast_of(log, after=old)
+            if forecast is not None:
+                print(("\r\033[K" if terminal else "") + forecast, file=sys.stderr)
+        if over:
+            break
         now = time.monotonic()
         if not terminal and now - said < SECONDS_BETWEEN_LINES:
             continue
@@ -49,14 +57,34 @@ def _follow(log: Path, ended: threading.Event) -> None:
         print("\r\033[K", end="", file=sys.stderr)
 
 
-def last_record(log: Path) -> dict[str, Any] | None:
-    """The last whole line of a fit's log, None while there is none."""
+def _n_lines(log: Path) -> int:
     try:
-        lines = log.read_text(encoding="utf-8").split("\n")[:-1]
-        record = json.loads(lines[-1]) if lines else None
+        return log.read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+def _records(log: Path) -> list[Any]:
+    """The whole lines of a log; none where one of them is no JSON."""
+    try:
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").split("\n")[:-1]]
     except (OSError, ValueError):
-        return None
-    if not isinstance(record, dict):
+        return []
+
+
+def forecast_of(log: Path, *, after: int) -> str | None:
+    """What a fit says it will take, in the lines of its log after the first so many."""
+    for record in _records(log)[after:]:
+        if isinstance(record, dict) and isinstance(record.get("forecast"), str):
+            return str(record["forecast"])
+    return None
+
+
+def last_record(log: Path) -> dict[str, Any] | None:
+    """The last whole line of a fit's log that is of a step, None while there is none."""
+    found = _records(log)
+    record = found[-1] if found else None
+    if not isinstance(record, dict) or "forecast" in record:
         return None
     if not isinstance(record.get("inside"), str):
         return record

@@ -26,7 +26,8 @@ HEADER = "potential.json"
 FIT_LOG = "fit.jsonl"
 """In the workdir of a fit: a recipe may append JSON lines with stage, step, steps, loss, seconds
 (since the fit began) and stage_began (in the same clock); whoever waits is shown the last one.
-A line with `inside` names a subfolder of the workdir whose own log says how far that stage is."""
+A line with `inside` names a subfolder of the workdir whose own log says how far that stage is. A
+line with `forecast` is one sentence on what the fit will take, shown once."""
 
 
 @runtime_checkable

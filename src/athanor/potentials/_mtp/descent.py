@@ -84,7 +84,7 @@ class Descent:
         self._settings = settings
         self._log = log
         self._checkpoint = checkpoint
-        self._threads = min(8, _cores())
+        self.threads = min(8, _cores())
 
     def run(self, model: MtpModel, *, stage: Stage) -> Fitted:
         """Descend from `model`, whose linear coefficients may be zero; the best by validation."""
@@ -160,7 +160,7 @@ class Descent:
             stage.data.train,
             program_of(model, core=self._settings.core),
             n_radial=model.radial.size if radial else 0,
-            threads=self._threads,
+            threads=self.threads,
         )
         n_linear = len(model.species_coeffs) + len(model.moment_coeffs)
         found = project(factor, n_linear=n_linear, ridge=self._settings.ridge)

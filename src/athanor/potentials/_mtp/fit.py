@@ -17,6 +17,7 @@ from athanor.data.dataset import Dataset
 from athanor.data.durable import make_folder
 from athanor.errors import FitError
 from athanor.potentials._mtp.checkpoint import Checkpoint, fingerprint
+from athanor.potentials._mtp.cost import Forecast, check_memory, forecast, width
 from athanor.potentials._mtp.descent import Descent, Fitted, Stage
 from athanor.potentials._mtp.log import FitLog
 from athanor.potentials._mtp.model import IndexTables, MtpModel
@@ -33,6 +34,9 @@ _FIRST_STEPS = 6
 _MORE_STEPS = 20
 _ROUGH = 3e-3
 """The tolerance of the search."""
+
+_SEARCH_PASSES, _FULL_PASSES, _WARM_PASSES = 14.0, 9.0, 3.0
+"""What fits have taken: of each start, of the whole training set, of that with a model to start."""
 
 
 def fit_model(
@@ -67,11 +71,21 @@ def fit_model(
         data = Data.of(train, valid, model=blank, settings=settings)
         first = _start(blank, start)
         identity = _identity(blank, low, data, first, settings, starts=starts, seed=seed)
-        descent = Descent(settings, log=FitLog(workdir), checkpoint=Checkpoint(workdir, identity))
-        if first is None:
-            tables = low or blank.tables
-            model = replace(blank, tables=tables, moment_coeffs=np.zeros(len(tables.mapping)))
+        check_memory(data.train, width(blank))
+        log = FitLog(workdir)
+        descent = Descent(settings, log=log, checkpoint=Checkpoint(workdir, identity))
+
+        def cost(model: MtpModel, data: Data, passes: float) -> Forecast:
+            threads, core = descent.threads, settings.core
+            return forecast(model, data.train, passes=passes, threads=threads, core=core)
+
+        if first is not None:
+            log.forecast(cost(blank, data, _WARM_PASSES).sentence())
+        else:
+            model = _searcher(blank, low)
             part = _part(model, train, data, settings, seed=seed)
+            search = cost(model, part, _SEARCH_PASSES * starts)
+            log.forecast((search + cost(blank, data, _FULL_PASSES)).sentence())
             first = _searched(blank, model, part, descent, starts=starts, seed=seed)
         stage = Stage("full", data, settings.steps, settings.tolerance)
         return descent.run(first, stage=stage)
@@ -106,6 +120,17 @@ def _identity(
     scale = (blank.species, blank.min_dist, blank.max_dist, blank.scaling, blank.radial.shape)
     given = () if first is None else (first.radial, first.species_coeffs, first.moment_coeffs)
     return fingerprint([scale, *basis, settings, starts, seed, *given, *data.arrays()])
+
+
+def _searcher(blank: MtpModel, low: IndexTables | None) -> MtpModel:
+    """The model that the search is made with."""
+    tables = low or blank.tables
+    return replace(
+        blank,
+        tables=tables,
+        radial=blank.radial[:, :, : tables.n_radial],
+        moment_coeffs=np.zeros(len(tables.mapping)),
+    )
 
 
 def _part(model: MtpModel, train: Dataset, data: Data, settings: FitSettings, *, seed: int) -> Data:

@@ -6,7 +6,7 @@ square root of its weight times the derivative of energy, force component or vir
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -171,22 +171,26 @@ def triangle(
     memory is that of one block and the result does not depend on the number of threads.
     """
     factor: FloatArray | None = None
-    for rows in _augmented(blocks, program, n_radial=n_radial, threads=threads):
-        stacked = rows if factor is None else np.concatenate([factor, rows])
-        factor = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][: rows.shape[1]]
+    for block in blocks:
+        stacked = _stacked(factor, block, program, n_radial=n_radial, threads=threads)
+        width = stacked.shape[1]
+        factor = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][:width]
     assert factor is not None, "no blocks"
     missing = factor.shape[1] - factor.shape[0]
     return np.pad(factor, ((0, missing), (0, 0)))
 
 
-def _augmented(
-    blocks: Sequence[Block], program: _core.Mtp, *, n_radial: int, threads: int
-) -> Iterator[FloatArray]:
-    for block in blocks:
-        rows = block.design(program, radial=n_radial > 0, threads=threads)
-        n_linear = rows.shape[1] - n_radial
-        out = np.empty((rows.shape[0], rows.shape[1] + 1))
-        out[:, :n_linear] = rows[:, n_radial:]
-        out[:, n_linear:-1] = rows[:, :n_radial]
-        out[:, -1] = block.labels - block.offset
-        yield out
+def _stacked(
+    factor: FloatArray | None, block: Block, program: _core.Mtp, *, n_radial: int, threads: int
+) -> FloatArray:
+    """The rows of a block below a factor, as LAPACK wants them, so that it copies nothing."""
+    rows = block.design(program, radial=n_radial > 0, threads=threads)
+    n_linear = rows.shape[1] - n_radial
+    above = 0 if factor is None else len(factor)
+    out = np.empty((above + len(rows), rows.shape[1] + 1), order="F")
+    if factor is not None:
+        out[:above] = factor
+    out[above:, :n_linear] = rows[:, n_radial:]
+    out[above:, n_linear:-1] = rows[:, :n_radial]
+    out[above:, -1] = block.labels - block.offset
+    return out

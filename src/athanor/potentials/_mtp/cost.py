@@ -1,0 +1,135 @@
+"""What a fit will take, said before it begins: memory by counting, time by a measured sample."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.linalg import qr
+
+from athanor.errors import FitError
+from athanor.potentials._mtp.model import MtpModel
+from athanor.potentials._mtp.program import program_of
+from athanor.potentials._mtp.rows import Block
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+_SAMPLE_ROWS = 300
+_SAMPLE_COLUMNS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Seconds of computing, and bytes of the rows at their peak."""
+
+    seconds: float
+    bytes: int
+
+    def __add__(self, other: Forecast) -> Forecast:
+        """One after the other."""
+        return Forecast(self.seconds + other.seconds, max(self.bytes, other.bytes))
+
+    def sentence(self) -> str:
+        """One line for people."""
+        seconds = self.seconds
+        time = f"{seconds:.2g} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+        return f"expected: about {time} of computing, {_size(self.bytes)} of memory for the rows"
+
+
+def width(model: MtpModel) -> int:
+    """Columns of [linear, radial, target]."""
+    return len(model.species_coeffs) + len(model.moment_coeffs) + model.radial.size + 1
+
+
+def largest_block(blocks: Sequence[Block], columns: int) -> int:
+    """Bytes at the peak of a pass: rows of one block, the same below the factor, the new factor."""
+    rows = max(len(block.labels) for block in blocks)
+    return 8 * columns * (2 * rows + 3 * columns)
+
+
+def check_memory(blocks: Sequence[Block], columns: int) -> None:
+    """Raise FitError when a single block of rows does not fit into the memory that is free."""
+    needed, free = largest_block(blocks, columns), free_memory()
+    if free is None or needed <= free:
+        return
+    atoms = max(int(np.diff(block.offsets).max()) for block in blocks)
+    raise FitError(
+        f"the rows of a block need {_size(needed)} of memory and {_size(free)} are free: "
+        f"lower `level` (now {columns} columns), or give structures of fewer atoms (the largest "
+        f"has {atoms})"
+    )
+
+
+def forecast(
+    model: MtpModel, blocks: Sequence[Block], *, passes: float, threads: int, core: bool
+) -> Forecast:
+    """What so many traversals take; measured on a small part of the first block, so not exact."""
+    columns = width(model)
+    sample = _first_frames(blocks[0])
+    ones = replace(model, moment_coeffs=np.ones_like(model.moment_coeffs))
+    program = program_of(ones, core=core)
+    begin = time.perf_counter()
+    sample.design(program, radial=True, threads=1)
+    per_row = (time.perf_counter() - begin) / len(sample.labels) / threads
+    n_rows = sum(len(block.labels) for block in blocks)
+    folded = sum((len(block.labels) + columns) * columns**2 for block in blocks)
+    seconds = per_row * n_rows + folded * _qr_seconds(columns)
+    return Forecast(passes * seconds, largest_block(blocks, columns))
+
+
+def _first_frames(block: Block) -> Block:
+    """The first frames of a block, together at least some hundred rows if there are so many."""
+    rows = np.cumsum(7 + 3 * np.diff(block.offsets))
+    n_frames = min(int(np.searchsorted(rows, _SAMPLE_ROWS)) + 1, len(rows))
+    n_atoms, n_rows = int(block.offsets[n_frames]), int(rows[n_frames - 1])
+    return Block(
+        positions=block.positions[:n_atoms],
+        types=block.types[:n_atoms],
+        offsets=block.offsets[: n_frames + 1],
+        cells=block.cells[:n_frames],
+        periodic=block.periodic[:n_frames],
+        weights=block.weights[:n_frames],
+        labels=block.labels[:n_rows],
+        offset=block.offset[:n_rows],
+    )
+
+
+def _qr_seconds(columns: int) -> float:
+    """Per row and column squared, of a factor about as wide."""
+    n = min(columns, _SAMPLE_COLUMNS)
+    matrix = np.random.default_rng(0).normal(size=(3 * n, n))
+    begin = time.perf_counter()
+    qr(matrix, mode="r", check_finite=False)
+    return (time.perf_counter() - begin) / (3 * n * n**2)
+
+
+def free_memory() -> int | None:
+    """Bytes this process may still take; None where the system does not say."""
+    limits = [_available(), _left_in_group()]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _available() -> int | None:
+    try:
+        for line in _MEMINFO.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def _left_in_group() -> int | None:
+    """What a container or a batch job leaves; its limit is "max" where there is none."""
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        return max(0, limit - int((_CGROUP / "memory.current").read_text()))
+    except (OSError, ValueError):
+        return None
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
