@@ -1,10 +1,10 @@
 """Members of an ensemble from one fit: a one-step bootstrap of its training set.
 
-Every member is what the fit would have given had the configurations been drawn again. Instead of
-drawing, each configuration gets a smooth random weight, exponential with mean 1 (the Bayesian
-bootstrap, Rubin 1981, doi 10.1214/aos/1176345338): variance and correlations are those of drawing
-with replacement, but none is ever left out, so that no element and no pair of species loses its
-rows.
+Every member is what the fit would have given had the configurations been drawn again, with
+replacement (Efron and Tibshirani 1986, doi 10.1214/ss/1177013815): each is weighted by how often it
+was drawn. Those that were not drawn keep a thousandth of their weight, so that no element and no
+pair of species loses its rows. (Smooth weights, which also drop none, spread less: it is leaving
+a configuration out that shows what it alone decides.)
 
 From the fitted radial coefficients, each member takes one Gauss-Newton step towards the minimum of
 its own loss; the rows for that are computed once for all members. Then its linear coefficients are
@@ -36,6 +36,8 @@ from athanor.structure import FloatArray
 FACTOR_BYTES = 2**29
 """Triangular factors are held up to this size at a time."""
 
+LEAST = 1e-3
+"""Weight of a frame that was not drawn."""
 _DAMPINGS = (1.0, 10.0, 100.0)
 """Tried in turn: a step that is too long for the curvature does not lower the loss."""
 
@@ -78,16 +80,17 @@ class Reference:
         return project(factor, n_linear=self.n_linear, ridge=self.ridge)
 
 
-def smooth_weights(n_frames: int, *, count: int, seed: int) -> FloatArray:
-    """(count, n_frames) weights of the Bayesian bootstrap; each row sums to n_frames."""
-    drawn = np.random.default_rng(seed).exponential(size=(count, n_frames))
-    weights: FloatArray = drawn * (n_frames / drawn.sum(axis=1, keepdims=True))
+def drawn_weights(n_frames: int, *, count: int, seed: int) -> FloatArray:
+    """(count, n_frames): how often each of n_frames was drawn in as many draws, or `LEAST`."""
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(n_frames, np.full(n_frames, 1 / n_frames), size=count)
+    weights: FloatArray = np.maximum(counts.astype(np.float64), LEAST)
     return weights
 
 
 def bootstrapped(reference: Reference, *, count: int, seed: int) -> list[MtpModel]:
     """`count` models that scatter about the fitted one as its data leave it uncertain."""
-    return reweighted(reference, smooth_weights(reference.n_frames, count=count, seed=seed))
+    return reweighted(reference, drawn_weights(reference.n_frames, count=count, seed=seed))
 
 
 def reweighted(reference: Reference, weights: FloatArray) -> list[MtpModel]:
@@ -128,7 +131,7 @@ def _factors(reference: Reference, weights: FloatArray) -> tuple[list[FloatArray
         rows = _rows(block, program, n_radial=reference.model.radial.size, of=reference)
         part = slice(first, first + len(block.cells))
         for number, weight in enumerate(weights):
-            factors[number] = _folded(factors[number], _weighted(rows, block, weight[part]))
+            factors[number] = _folded(factors[number], rows, _scale(block, weight[part]))
         n_rows += int(np.count_nonzero(rows.any(axis=1)))
         first = part.stop
     return [factor for factor in factors if factor is not None], n_rows
@@ -138,20 +141,24 @@ def _rows(block: Block, program: _core.Mtp, *, n_radial: int, of: Reference) -> 
     """[linear, radial, target] of one block; n_radial = 0 leaves the radial columns out."""
     rows = block.design(program, radial=n_radial > 0, threads=of.threads)
     target = block.labels - block.offset
-    return np.concatenate([rows[:, n_radial:], rows[:, :n_radial], target[:, None]], axis=1)
+    parts = [rows[:, n_radial:], rows[:, :n_radial], target[:, None]]
+    return np.asfortranarray(np.concatenate(parts, axis=1))
 
 
-def _weighted(rows: FloatArray, block: Block, weight: FloatArray) -> FloatArray:
-    """Rows of each frame times the square root of its weight: energy, forces, six of stress."""
-    sizes = 7 + 3 * np.diff(block.offsets)
-    scaled: FloatArray = np.repeat(np.sqrt(weight), sizes)[:, None] * rows
-    return scaled
+def _scale(block: Block, weight: FloatArray) -> FloatArray:
+    """(n_rows,) square root of the weight of each row's frame: energy, forces, six of stress."""
+    scale: FloatArray = np.repeat(np.sqrt(weight), 7 + 3 * np.diff(block.offsets))
+    return scale
 
 
-def _folded(factor: FloatArray | None, rows: FloatArray) -> FloatArray:
-    """The triangular factor of what it was of, and these rows."""
+def _folded(factor: FloatArray | None, rows: FloatArray, scale: FloatArray) -> FloatArray:
+    """The triangular factor of what it was of, and of these rows scaled."""
     width = rows.shape[1]
-    stacked = rows if factor is None else np.concatenate([factor, rows])
+    above = 0 if factor is None else len(factor)
+    stacked = np.empty((above + len(rows), width), order="F")  # LAPACK's, so that it copies nothing
+    if factor is not None:
+        stacked[:above] = factor
+    np.multiply(scale[:, None], rows, out=stacked[above:])
     found: FloatArray = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][:width]
     return np.pad(found, ((0, width - len(found)), (0, 0)))
 
@@ -213,7 +220,7 @@ def _solved(reference: Reference, model: MtpModel, *, weight: FloatArray) -> Pro
     for block in reference.blocks:
         part = slice(first, first + len(block.cells))
         rows = _rows(block, program, n_radial=0, of=reference)
-        factor = _folded(factor, _weighted(rows, block, weight[part]))
+        factor = _folded(factor, rows, _scale(block, weight[part]))
         first = part.stop
     assert factor is not None, "a fit has training data"
     return reference.projected(factor)
