@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from ase import Atoms
 
 from athanor import query
+from athanor.data import batches
 from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError, FitError
-from athanor.query.doptimality import DOptimalityConfig, DOptimalQuery
+from athanor.query import doptimality
+from athanor.query.doptimality import DOptimalityConfig, DOptimalQuery, rows_of
 from athanor.structure import FloatArray, Frame, Labels
 from athanor.testing import structures
 from athanor.testing.fakes import FakePotential, FakePotentialConfig
@@ -154,6 +156,67 @@ def test_a_pool_within_the_training_set_needs_nothing(train: Dataset) -> None:
     fitted = DOptimalityConfig().fit(POTENTIAL, train)
     pool = train.structures
     assert fitted.select(pool, fitted.grade(pool), 10, np.random.default_rng(0)) == []
+
+
+@pytest.mark.parametrize("by", ["structure", "atom"])
+def test_after_labelling_no_grade_in_a_passing_pool_is_above_save(
+    train: Dataset, pool: list[Atoms], by: str
+) -> None:
+    fitted = DOptimalityConfig(by=by).fit(POTENTIAL, train)
+    parts = [pool[:1], pool[1:8], pool[8:31], pool[31:]]
+    chosen = fitted.select_from(lambda: iter(parts), budget=100)
+    owners: list[int] = []
+    grown = fitted.active.extended_by(lambda: fitted._chunks(parts, owners), threshold=fitted.save)
+    after = replace(fitted, active=grown)
+    assert max(g.value for g in after.grade(pool)) <= fitted.save * (1 + 1e-5)
+    assert max(g.value for g in fitted.grade(pool)) > 2 * fitted.save
+    labels = [pool[i] for i in chosen]
+    rows = np.concatenate([fitted.active.rows, rows_of(POTENTIAL, labels, by)[0]])
+    held = {row.tobytes() for row in rows}
+    assert all(row.tobytes() in held for row in grown.rows), "only rows of those selected"
+    # whatever the batches are, and a budget leaves the most wanted
+    assert set(fitted.select_from(lambda: iter([pool]), budget=100)) == set(chosen)
+    assert fitted.select_from(lambda: iter(parts), budget=1) == chosen[:1]
+
+
+def test_equal_structures_in_different_batches_are_selected_once(
+    train: Dataset, pool: list[Atoms]
+) -> None:
+    fitted = DOptimalityConfig(by="atom").fit(POTENTIAL, train)
+    once = fitted.select_from(lambda: iter([pool]), budget=100)
+    parts = [pool[:20], [*pool[10:30], pool[5]], pool[20:], pool]
+    twice = fitted.select_from(lambda: iter(parts), budget=100)
+    every = [atoms for batch in parts for atoms in batch]
+    assert len(twice) == len(once)
+    assert all(every[i] == pool[k] for i, k in zip(twice, once, strict=True))
+    assert all(every.index(every[i]) == i for i in twice), "the first of them"
+
+
+def test_labels_and_grades_come_together(train: Dataset, pool: list[Atoms]) -> None:
+    for by in ("structure", "atom"):
+        fitted = DOptimalityConfig(by=by).fit(POTENTIAL, train)
+        both = fitted.evaluated(pool)
+        for one, (labels, grade), right in zip(
+            fitted.grade(pool), both, POTENTIAL.predict(pool), strict=True
+        ):
+            assert (grade.value, grade.verdict) == (one.value, one.verdict)
+            assert labels.energy == right.energy
+            np.testing.assert_array_equal(labels.forces, right.forces)
+            np.testing.assert_array_equal(labels.stress, right.stress)
+        assert all(one.stress is None for one, _ in fitted.evaluated(pool, stress=False))
+        assert fitted.evaluated([]) == fitted.grade([]) == []
+
+
+def test_a_training_set_by_atom_that_is_too_large_passes_by(
+    train: Dataset, pool: list[Atoms], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = DOptimalityConfig(by="atom").fit(POTENTIAL, train)
+    monkeypatch.setattr(doptimality, "TABLE_BYTES", 0)
+    monkeypatch.setattr(batches, "ATOMS_AT_ONCE", 20)
+    passed = DOptimalityConfig(by="atom").fit(POTENTIAL, train)
+    assert max(grade.value for grade in passed.grade(train.structures)) <= 1 + 1e-5
+    assert passed.active.seen == at_once.active.seen == train.n_atoms
+    assert passed.active.log_volume == pytest.approx(at_once.active.log_volume, abs=0.5)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from athanor.errors import FitError
-from athanor.query import _search
+from athanor.query import _exchange, _search
 from athanor.query._maxvol import INITIAL, ActiveSet, Pass, held
 from athanor.query._search import NEAR, Chunk
 
@@ -282,6 +282,28 @@ def test_streams_are_checked() -> None:
         ActiveSet.of_stream(lambda: iter(()))
     with pytest.raises(FitError, match=r"\(3, 2\), expected \(n, 4\)"):
         ActiveSet.of(np.eye(4)).extended_by(once)
+
+
+def test_active_rows_must_be_independent() -> None:
+    for rows in (np.ones((3, 3)), np.diag([1.0, 0.0, 2.0])):
+        with pytest.raises(FitError, match="linearly dependent"):
+            ActiveSet.holding(rows, np.arange(3), 3)
+
+
+def test_coefficients_that_went_wrong_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Updates drift where A is ill-conditioned; what they led to is then undone."""
+    rng = np.random.default_rng(80)
+    rows = draw(rng, 400, 15)
+    noise = np.random.default_rng(81)
+
+    def wrong(coefficients: np.ndarray, k: int, j: int) -> None:
+        coefficients[:] = noise.normal(size=coefficients.shape)
+
+    right = ActiveSet.of(rows)
+    monkeypatch.setattr(_exchange, "_exchange", wrong)
+    active = ActiveSet.of(rows)
+    assert active.grades(rows).max() <= 1 + 1e-5
+    assert active.log_volume == pytest.approx(right.log_volume, abs=1.0)
 
 
 def test_no_rows_extend_nothing() -> None:

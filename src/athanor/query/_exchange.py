@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lu_factor, lu_solve
 from scipy.linalg.blas import dger, idamax
+from scipy.linalg.lapack import dgetrf, dgetri
 
 from athanor.structure import FloatArray
 
@@ -38,7 +38,7 @@ def dominant(candidates: FloatArray, chosen: IntArray) -> IntArray:
     ----------
     candidates : (n, m) rows. chosen : (m,) which of them are active to begin with.
     """
-    few = 4 * len(chosen) + 64
+    few, limit = 4 * len(chosen) + 64, _REFRESH
     inverse, log_volume = inverted(candidates[chosen])
     while True:
         grades = grades_of(candidates, inverse)
@@ -47,12 +47,16 @@ def dominant(candidates: FloatArray, chosen: IntArray) -> IntArray:
             return chosen
         worst = beyond[np.argsort(-grades[beyond], kind="stable")[:few]]
         swapped = chosen.copy()
-        for k, j, _ in _exchanges(_coefficients(candidates[worst], inverse), _REFRESH):
+        for k, j, _ in _exchanges(_coefficients(candidates[worst], inverse), limit):
             swapped[j] = worst[k]
-        inverse, gained = inverted(candidates[swapped])
-        if not gained > log_volume + 1e-9:
+        better, gained = inverted(candidates[swapped])
+        if gained > log_volume + 1e-9:
+            chosen, inverse, log_volume = swapped, better, gained
+            limit = min(2 * limit, _REFRESH)
+        elif limit == 1:
             return chosen  # what is left above the threshold is rounding
-        chosen, log_volume = swapped, gained
+        else:
+            limit = max(1, limit // 8)  # of so many, the last ones went by coefficients gone wrong
 
 
 def chained(candidates: FloatArray, chosen: IntArray, trials: int) -> tuple[IntArray | None, int]:
@@ -62,7 +66,7 @@ def chained(candidates: FloatArray, chosen: IntArray, trials: int) -> tuple[IntA
     exchanges as usual. Returns the better choice, None where there is none, and the trials made.
     """
     m = len(chosen)
-    inverse, _ = inverted(candidates[chosen])
+    inverse, log_volume = inverted(candidates[chosen])
     grades = grades_of(candidates, inverse)
     grades[chosen] = np.inf  # an active row must be able to come back
     near = np.argsort(-grades, kind="stable")[: 5 * m]
@@ -81,7 +85,8 @@ def chained(candidates: FloatArray, chosen: IntArray, trials: int) -> tuple[IntA
             better[j] = near[k]
             for row, place, _ in chain:
                 better[place] = near[row]
-            return better, used
+            if inverted(candidates[better])[1] > log_volume + 1e-9:  # not by rounding
+                return better, used
     return None, min(len(tries), trials)
 
 
@@ -98,12 +103,18 @@ def grades_of(rows: FloatArray, inverse: FloatArray) -> FloatArray:
 
 
 def inverted(rows: FloatArray) -> tuple[FloatArray, float]:
-    """Inverse of A and ln|det A|; scaled columns keep both accurate."""
+    """Inverse of A and ln|det A|, which is -inf for a singular one.
+
+    Scaled columns keep both accurate, and xGETRI makes X A - 1 small, not A X - 1.
+    """
     scale = np.abs(rows).max(axis=0)
-    factors = lu_factor(rows / scale)
-    inverse = lu_solve(factors, np.eye(len(rows))) / scale[:, None]
-    log_volume = float(np.sum(np.log(np.abs(np.diag(factors[0])))) + np.sum(np.log(scale)))
-    return inverse, log_volume
+    scale[scale == 0] = 1.0
+    factors, pivots, singular = dgetrf(rows / scale)
+    if singular:
+        return np.zeros_like(rows), -np.inf
+    inverse, _ = dgetri(factors, pivots)
+    log_volume = float(np.sum(np.log(np.abs(np.diag(factors)))) + np.sum(np.log(scale)))
+    return np.ascontiguousarray(inverse / scale[:, None]), log_volume
 
 
 def _coefficients(rows: FloatArray, inverse: FloatArray) -> FloatArray:

@@ -126,8 +126,16 @@ class ActiveSet:
 
     @classmethod
     def holding(cls, rows: FloatArray, origins: IntArray, seen: int) -> ActiveSet:
-        """The active set of exactly these rows, (m, m), of which no better is sought."""
+        """The active set of exactly these rows, (m, m), of which no better is sought.
+
+        Raises FitError where they are linearly dependent.
+        """
         inverse, log_volume = inverted(rows)
+        if not np.isfinite(log_volume):
+            raise FitError(
+                f"{len(rows)} active rows of derivatives are linearly dependent, so that nothing "
+                "can be graded with them; choose an active set from a training set"
+            )
         return cls(rows, inverse, log_volume, origins, seen)
 
 
