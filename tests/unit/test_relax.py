@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ from ase.build import bulk
 from ase.units import GPa
 
 from athanor.errors import ConfigError, StructureError
+from athanor.potentials import Potential
 from athanor.potentials.lj import LennardJones
 from athanor.query import Grade
 from athanor.sample import sampler_kinds
+from athanor.sample._landscape import Cell
 from athanor.sample.relax import RelaxOptions, RelaxSampler, relax
 from athanor.structure import Labels
 
@@ -141,6 +143,90 @@ def test_atoms_too_near() -> None:
     atoms = rattled()
     result = relax(atoms, ARGON, Counting(), options=RelaxOptions(min_distance=4.0))
     assert (result.harvest.stopped_by, result.harvest.structures) == ("distance", ())
+    assert (result.stopped_by, result.converged) == ("min_dist", False)
+    assert "two atoms came within" in result.error
+    assert np.isfinite(result.labels.energy)
+
+
+def test_how_it_can_end() -> None:
+    ends = {
+        "converged": RelaxOptions(),
+        "steps": RelaxOptions(steps=1),
+        "stuck": RelaxOptions(fmax=1e-300, steps=5000),
+    }
+    for end, options in ends.items():
+        result = relax(rattled(), ARGON, options=options)
+        assert (result.stopped_by, result.error) == (end, "")
+    assert relax(rattled(), ARGON, Counting(halt=3)).stopped_by == "grade"
+    assert relax(rattled(), Failing(after=0, error=False)).stopped_by == "failed"
+    broken = relax(rattled(), Failing(after=4, error=True))
+    assert (broken.stopped_by, broken.error) == ("failed", "atoms 0 and 1 coincide")
+
+
+@dataclass(frozen=True)
+class Choosy:
+    """Argon, refused at one evaluation in three: as if a step had ended where atoms coincide."""
+
+    error: bool
+    calls: list[int] = field(default_factory=list)
+    elements: frozenset[str] = frozenset({"Ar"})
+    cutoff: float = 6.5
+
+    def predict(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Labels]:
+        self.calls.append(1)
+        good = ARGON.predict(structures, stress=stress)
+        if len(self.calls) % 3:
+            return good
+        if self.error:
+            raise StructureError("atoms 0 and 1 coincide")
+        return [Labels(np.inf, one.forces, one.stress) for one in good]
+
+    def save(self, folder: Path) -> None:
+        raise AssertionError("not saved")
+
+
+@pytest.mark.parametrize("error", [True, False])
+@pytest.mark.parametrize("cell", ["fixed", "free"])
+def test_a_step_that_is_refused_is_made_shorter(error: bool, cell: Cell) -> None:
+    options = RelaxOptions(fmax=1e-3, cell=cell)
+    expected = relax(rattled(), ARGON, options=options).labels.energy
+    potential = Choosy(error)
+    result = relax(rattled(), potential, options=options)
+    assert len(potential.calls) > 6
+    assert result.converged
+    assert result.labels.energy == pytest.approx(expected, abs=1e-4)
+
+
+@dataclass
+class InPassing(Counting):
+    """Grades with the labels; asked apart, it complains."""
+
+    potential: Potential = ARGON
+
+    def evaluated(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, Grade]]:
+        labels = self.potential.predict(structures, stress=stress)
+        return [(one, self._one(atoms)) for one, atoms in zip(labels, structures, strict=True)]
+
+    def grade(self, structures: Sequence[Atoms]) -> list[Grade]:
+        raise AssertionError("the grade came with the labels")
+
+
+def test_one_evaluation_gives_labels_and_grade() -> None:
+    query = InPassing(save=4)
+    options = RelaxOptions(steps=6, fmax=1e-9, path=True)
+    result = relax(rattled(), ARGON, query, options=options)
+    graded = [step.grade for step in result.path]
+    assert graded[0] == 1.0
+    assert graded == sorted(graded)
+    assert len(query.seen) == graded[-1]
+    assert result.candidate_steps == tuple(step.step for step in result.path if step.grade > 4)
+    for step in result.path:
+        assert step.labels.energy == ARGON.predict([step.atoms])[0].energy
+    other = InPassing(potential=replace(ARGON, cutoff=6.0))
+    with pytest.raises(AssertionError, match="came with the labels"):
+        relax(rattled(), ARGON, other)
 
 
 def test_a_start_that_cannot_be_evaluated_is_the_users_to_see() -> None:

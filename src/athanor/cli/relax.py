@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 MOST_GPA = 100000
 """No potential here means anything beyond; the centre of the Sun has ten million."""
+ATOMS_PER_WORKER = 4000
+"""To start a process takes longer than to relax this many."""
 SHOWN = 5
 """Failures that are told one by one."""
 WORDS = {
@@ -107,7 +109,7 @@ TrajectoriesOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes; default: all cores.")
+    int | None, typer.Option("--workers", min=1, help="Processes; default: all cores that pay.")
 ]
 
 
@@ -347,12 +349,12 @@ def _relax_all(
     workers: int | None,
 ) -> None:
     ends: Counter[str] = Counter()
-    cores = len(os.sched_getaffinity(0))
+    if workers is None:
+        cores = len(os.sched_getaffinity(0))
+        workers = min(cores, math.ceil(sum(map(len, found)) / ATOMS_PER_WORKER))
     left = len(found) - len(done)
     with progress("relaxing", total=left, found=lambda: _counts(ends)) as advance:
-        for one in done.run(
-            found, opened.potential, query, options=options, workers=workers or cores
-        ):
+        for one in done.run(found, opened.potential, query, options=options, workers=workers):
             ends[one.info["stopped_by"]] += 1
             advance(1)
 

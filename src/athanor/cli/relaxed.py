@@ -91,7 +91,7 @@ def write(
     here. Raises FolderError.
     """
     marker = places.part / PLACING
-    if not marker.exists():
+    if not (marker.exists() and all(one.exists() or _staged(one).exists() for one in places.files)):
         _stage(places, done, count, species=species)
         write_file(marker, b"")
     summary = Summary()
@@ -100,9 +100,15 @@ def write(
     targets = [one for one in (places.trajectories, *places.files) if one is not None]
     for target in targets:
         _place(target)
-    with writing(places.part):
-        shutil.rmtree(places.part)
+    _finish(places.part)
     return summary
+
+
+def _finish(part: Path) -> None:
+    """Remove the job's folder, first of all what says that its results are in place."""
+    (part / PLACING).unlink()
+    # a worker whose driver was killed may still be writing there; what is left does no harm
+    shutil.rmtree(part, ignore_errors=True)
 
 
 def _staged(target: Path) -> Path:
