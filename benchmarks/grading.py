@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -125,24 +126,35 @@ def pool(count: int, level: int = 16) -> dict[str, object]:
     return row
 
 
+RUN = """
+import sys
+from pathlib import Path
+from athanor.cli import main
+code = main(sys.argv[1:])
+# not ru_maxrss, which begins with what the parent held
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+sys.exit(code)
+"""
+
+
 def _ran(verb: str, folder: Path) -> dict[str, object]:
-    line = [sys.executable, "-m", "athanor.cli", verb, "pot", "train.extxyz", "pool.extxyz"]
+    line = [verb, "pot", "train.extxyz", "pool.extxyz", "--out", f"{verb}.extxyz"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    running = subprocess.Popen(
-        [*line, "--out", f"{verb}.extxyz"],
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *line],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
+        check=True,
     )
-    said = running.stdout.read() if running.stdout else ""
-    _, status, used = os.wait4(running.pid, 0)
-    if status:
-        raise SystemExit(f"athanor {verb} failed")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    *said, peak = done.stdout.splitlines()
     return {
-        f"{verb}_peak_MB": used.ru_maxrss / 1e3,
-        f"{verb}_cpu_s": used.ru_utime + used.ru_stime,
-        f"{verb}_said": said.splitlines(),
+        f"{verb}_peak_MB": int(peak) / 1e3,
+        f"{verb}_cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        f"{verb}_said": said,
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from athanor.data import batches
 from athanor.errors import ConfigError, FormatError, StructureError
 from athanor.potentials.lj import LennardJones
 from athanor.query import Grade
@@ -77,6 +80,26 @@ def test_what_the_query_would_save_comes_home(file: Path, lengths: np.ndarray) -
     assert harvest.reasons[0].endswith(f"in pool.xyz, structure {wanted[0]}")
     assert (harvest.steps, harvest.planned, harvest.stopped_by) == (100, 100, "completed")
     np.testing.assert_allclose(harvest.trace["grade"], volumes)
+
+
+def test_what_is_kept_is_held_and_nothing_else(
+    file: Path, lengths: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "ATOMS_AT_ONCE", 7)
+    alive: list[int] = []
+    known: list[weakref.ref[Atoms]] = []
+
+    class Watched(ByVolume):
+        def grade(self, structures: Sequence[Atoms]) -> list[Grade]:
+            known.extend(map(weakref.ref, structures))
+            gc.collect()
+            alive.append(sum(one() is not None for one in known))
+            return ByVolume.grade(self, structures)
+
+    harvest = ran(file, Watched(save=5.9**3 / 4))
+    assert len(known) == 100
+    assert 0 < len(harvest.structures) < 15
+    assert max(alive) <= 2 * 7 + len(harvest.structures)
 
 
 def test_stride_takes_every_nth(file: Path, lengths: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import signal
@@ -22,6 +23,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from athanor.cli import main
+from athanor.cli.progress import progress, size
 from athanor.data import batches
 from athanor.data.batches import batches_of
 from athanor.data.census import Census, census
@@ -208,26 +210,29 @@ def peak(run: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def test_memory_does_not_grow_with_the_pool(folder: Path) -> None:
+def test_memory_does_not_grow_with_the_pool(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what is remembered of each structure of a pool: its name, in `select`."""
-    few, many = drawn(80, seed=9), drawn(80, seed=9) * 5
-    for name, pool in (("few", few), ("many", many)):
-        rng = np.random.default_rng(len(pool))
-        pool[:] = [atoms.copy() for atoms in pool]
-        for atoms in pool:
-            atoms.positions += rng.normal(0, 1e-3, atoms.positions.shape)
-        write_structures(f"{name}.extxyz", pool)
+    monkeypatch.setattr(batches, "ATOMS_AT_ONCE", 320)
+    few, many = ([atoms.repeat((2, 2, 1)) for atoms in drawn(count, seed=9)] for count in (20, 140))
+    write_structures("few.extxyz", few)
+    write_structures("many.extxyz", many)
+    structure = peak(lambda: [atoms.copy() for atoms in many]) / len(many)
+    inner = LennardJones.features
+
+    def features(self: LennardJones, structures: list[Atoms]) -> list[np.ndarray]:
+        gc.collect()  # else the peak is a matter of when Python clears up
+        return inner(self, structures)
+
+    monkeypatch.setattr(LennardJones, "features", features)
 
     def ran(verb: str, name: str) -> None:
         Path("o.extxyz").unlink(missing_ok=True)
         assert main([verb, "pot", "train.extxyz", f"{name}.extxyz", "--out", "o.extxyz"]) == 0
 
-    structure = peak(lambda: [atoms.copy() for atoms in few]) / len(few)
-    for verb, remembered in (("grade", 0), ("select", 150)):
-        ran(verb, "few")  # what is imported or cached once is not counted
+    for verb in ("grade", "select"):
+        ran(verb, "many")  # what is imported, or cached up to a limit, is not counted
         small, large = (peak(partial(ran, verb, name)) for name in ("few", "many"))
-        each = (large - small) / (len(many) - len(few))
-        assert each < remembered + 0.25 * structure
+        assert (large - small) / (len(many) - len(few)) < 0.5 * structure
 
 
 def test_the_number_and_the_memory_are_told_first(
@@ -336,3 +341,27 @@ def test_memory_is_foreseen() -> None:
     tables = sum(table.nbytes for table in ALUMINIUM.features(pool))
     assert tables < fitted.held(320) < fitted.held(320, selecting=True)
     assert fitted.held(640) > fitted.held(320) + tables
+
+
+def test_progress_without_a_total_tells_what_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = iter([0.0, 5.0, 70.0])
+    monkeypatch.setattr("athanor.cli.progress.time.monotonic", lambda: next(times))
+    with progress("grading", total=None) as advance:
+        advance(2)
+        advance(3)
+    assert capsys.readouterr().err == "grading: 5 in 1 min 10 s\n"
+
+
+def test_progress_without_a_total_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with progress("grading", total=None) as advance:
+        advance(2)
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "words"), [(10, "1 MB"), (4.4e6, "4 MB"), (999e6, "999 MB"), (1.44e9, "1.4 GB")]
+)
+def test_sizes_for_people(n_bytes: float, words: str) -> None:
+    assert size(n_bytes) == words
