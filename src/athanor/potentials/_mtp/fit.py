@@ -27,16 +27,16 @@ from athanor.structure import FloatArray
 
 __all__ = ["Data", "FitSettings", "Fitted", "fit_model"]
 
-_ROWS_PER_COEFFICIENT = 60
-"""Of the frames that the search looks at."""
+_FEW_ROWS, _MORE_ROWS = 30, 60
+"""Rows per coefficient of the frames that all starts see, and of those that the best see."""
 _FIRST_STEPS = 6
 """Of every start; a third of them, at least one, go on."""
 _MORE_STEPS = 20
 _ROUGH = 3e-3
 """The tolerance of the search."""
 
-_SEARCH_PASSES, _FULL_PASSES, _WARM_PASSES = 14.0, 9.0, 3.0
-"""What fits have taken: of each start, of the whole training set, of that with a model to start."""
+_FIRST_PASSES, _MORE_PASSES, _FULL_PASSES, _WARM_PASSES = 10.0, 14.0, 7.0, 3.0
+"""Traversals that fits have taken: per start, per start that goes on, at the end, from a model."""
 
 
 def fit_model(
@@ -83,10 +83,11 @@ def fit_model(
             log.forecast(cost(blank, data, _WARM_PASSES).sentence())
         else:
             model = _searcher(blank, low)
-            part = _part(model, train, data, settings, seed=seed)
-            search = cost(model, part, _SEARCH_PASSES * starts)
+            few, more = _parts(model, train, data, settings, seed=seed)
+            search = cost(model, few, _FIRST_PASSES * starts)
+            search += cost(model, more, _MORE_PASSES * _ahead(starts))
             log.forecast((search + cost(blank, data, _FULL_PASSES)).sentence())
-            first = _searched(blank, model, part, descent, starts=starts, seed=seed)
+            first = _searched(blank, model, few, more, descent, starts=starts, seed=seed)
         stage = Stage("full", data, settings.steps, settings.tolerance)
         return descent.run(first, stage=stage)
 
@@ -133,16 +134,33 @@ def _searcher(blank: MtpModel, low: IndexTables | None) -> MtpModel:
     )
 
 
-def _part(model: MtpModel, train: Dataset, data: Data, settings: FitSettings, *, seed: int) -> Data:
-    """As many frames as the search needs, without validation."""
-    n_coefficients = model.radial.size + len(model.species_coeffs) + len(model.moment_coeffs)
-    share = min(1.0, _ROWS_PER_COEFFICIENT * n_coefficients / data.n_rows)
-    few = thinned(train, share=share, seed=seed)
-    return Data.of(few, Dataset(), model=model, settings=settings)
+def _parts(
+    model: MtpModel, train: Dataset, data: Data, settings: FitSettings, *, seed: int
+) -> tuple[Data, Data]:
+    """As many frames as the two rounds of the search need, without validation."""
+    n_coefficients = width(model) - 1
+    shares = [min(1.0, rows * n_coefficients / data.n_rows) for rows in (_FEW_ROWS, _MORE_ROWS)]
+    few, more = (
+        Data.of(thinned(train, share=share, seed=seed), Dataset(), model=model, settings=settings)
+        for share in shares
+    )
+    return few, more
+
+
+def _ahead(starts: int) -> int:
+    """How many starts go on."""
+    return max(1, starts // 3)
 
 
 def _searched(
-    blank: MtpModel, model: MtpModel, part: Data, descent: Descent, *, starts: int, seed: int
+    blank: MtpModel,
+    model: MtpModel,
+    few: Data,
+    more: Data,
+    descent: Descent,
+    *,
+    starts: int,
+    seed: int,
 ) -> MtpModel:
     """Where the best of several random starts leads with the basis of `model`, as a full one."""
     rng = np.random.default_rng(seed)
@@ -150,13 +168,13 @@ def _searched(
     randoms = [random_radial(blank.radial.shape, rng) for _ in range(starts)]
     found: list[tuple[float, int, Fitted]] = []
     for number, radial in enumerate(randoms):
-        stage = Stage(f"start {number}", part, _FIRST_STEPS, _ROUGH)
+        stage = Stage(f"start {number}", few, _FIRST_STEPS, _ROUGH)
         fitted = descent.run(replace(model, radial=radial[:, :, :n_radial]), stage=stage)
         found.append((fitted.loss, number, fitted))
-    ahead = sorted(found)[: max(1, starts // 3)]
+    ahead = sorted(found)[: _ahead(starts)]
     further = []
     for _, number, fitted in ahead:
-        stage = Stage(f"start {number}, further", part, _MORE_STEPS, _ROUGH)
+        stage = Stage(f"start {number}, further", more, _MORE_STEPS, _ROUGH)
         further.append(descent.run(fitted.model, stage=stage))
     best = min(further, key=lambda fitted: fitted.loss).model
     if model.tables is blank.tables:
