@@ -42,10 +42,10 @@ class Descent:
     def __init__(self, landscape: Landscape, *, longest: float) -> None:
         self._landscape = landscape
         self._longest = longest
-        self._at = landscape.point
-        self._value = landscape.value()
-        self._gradient = landscape.gradient()
         self._refused = 0
+        self._at = landscape.point
+        self._last = landscape.value(), landscape.gradient()
+        self._value, self._gradient = self._last
 
     def run(self, *, steps: int, after: Callable[[], bool]) -> None:
         """Go down until `after`, called after every step, says False, or there is no step left.
@@ -54,10 +54,7 @@ class Descent:
         """
 
         def accept(intermediate_result: OptimizeResult) -> None:
-            self._landscape.move(intermediate_result.x)
-            self._at = self._landscape.point
-            self._value = self._landscape.value()
-            self._gradient = self._landscape.gradient()
+            self._go(intermediate_result.x)
             if not after():
                 raise StopIteration
 
@@ -78,6 +75,14 @@ class Descent:
         # where it ends after a trial that was not accepted
         self._landscape.move(self._at)
 
+    def _go(self, point: FloatArray) -> None:
+        """Take the step that ends at the point, which nearly always was tried last."""
+        if not np.array_equal(point, self._landscape.point):
+            self._landscape.move(point)
+            self._last = self._landscape.value(), self._landscape.gradient()
+        self._at = self._landscape.point
+        self._value, self._gradient = self._last
+
     def _tried(self, point: FloatArray) -> tuple[float, FloatArray]:
         step = point - self._at
         length = self._landscape.length(step)
@@ -85,7 +90,7 @@ class Descent:
             return self._parabola(step, min(self._longest / length, WITHIN))
         try:
             self._landscape.move(point)
-            value, gradient = self._landscape.value(), self._landscape.gradient()
+            value, gradient = self._last = self._landscape.value(), self._landscape.gradient()
             if np.isfinite(value) and np.isfinite(gradient).all():
                 self._refused = 0
                 return value, gradient

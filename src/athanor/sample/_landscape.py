@@ -55,6 +55,8 @@ class Landscape:
         if cell != "fixed":
             self._rows = np.concatenate([self._rows, np.zeros((3, 3))])
         self._deformation = np.eye(3)
+        self._first_volume = self._volume = float(abs(np.linalg.det(self._start)))
+        self._root = 1.0
         self._labels: Labels | None = None
 
     @property
@@ -81,18 +83,20 @@ class Landscape:
         if self.cell == "fixed":
             self.atoms.positions = rows
             return
-        plain = self._plain()
+        deformation: FloatArray = np.eye(3) + rows[-3:] / self._length
+        stretch = float(np.linalg.det(deformation))
+        self._root = float(np.cbrt(stretch))
         if self.cell == "volume":
-            plain = plain / np.cbrt(np.linalg.det(plain))
-        self._deformation = plain
-        self.atoms.cell[:] = self._start @ plain
-        self.atoms.positions = rows[:-3] @ plain
+            deformation, stretch = deformation / self._root, 1.0
+        self._deformation, self._volume = deformation, self._first_volume * abs(stretch)
+        self.atoms.cell[:] = self._start @ deformation
+        self.atoms.positions = rows[:-3] @ deformation
 
     def value(self) -> float:
         """Enthalpy, eV; the energy where the volume does not change."""
         if self.cell in ("fixed", "volume"):
             return self.labels.energy
-        return self.labels.energy + self.pressure * float(self.atoms.get_volume())
+        return self.labels.energy + self.pressure * self._volume
 
     def gradient(self) -> FloatArray:
         """Of the value by the coordinates, eV/Å."""
@@ -120,10 +124,6 @@ class Landscape:
         """Largest component of the stress that the cell can still give in to, eV/Å³."""
         return 0.0 if self.cell == "fixed" else float(np.abs(self._excess()).max())
 
-    def _plain(self) -> FloatArray:
-        plain: FloatArray = np.eye(3) + self._rows[-3:] / self._length
-        return plain
-
     def _excess(self) -> FloatArray:
         """Stress over the outer one, of the components that are free."""
         stress = self.labels.stress
@@ -137,12 +137,11 @@ class Landscape:
     def _by_strain(self) -> FloatArray:
         """dH/de, eV, symmetric and of the free components, so that every step stays among them."""
         inverse = np.linalg.inv(self._deformation).T
-        by: FloatArray = self.atoms.get_volume() * inverse @ self._excess()
+        by: FloatArray = self._volume * inverse @ self._excess()
         if self.cell == "hydrostatic":
             by = np.trace(by) / 3 * np.eye(3)
         elif self.cell == "volume":
-            by = by - np.sum(by * self._deformation) / 3 * inverse
-            by = by / np.cbrt(np.linalg.det(self._plain()))
+            by = (by - np.sum(by * self._deformation) / 3 * inverse) / self._root
         return (by + by.T) / 2
 
 

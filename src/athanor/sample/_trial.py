@@ -88,6 +88,21 @@ class Limits:
             numbers += [labels.forces, np.array([labels.energy])]
         if not all(np.isfinite(array).all() for array in numbers):
             return "nan", "energy, forces or positions stopped being finite"
+        if "momenta" in atoms.arrays and (hot := self._hot(atoms)) is not None:
+            return hot
+        try:
+            # what a neighbour list would choke on: a structure that flew apart
+            check_structure(atoms)
+        except StructureError as error:
+            return "distance", str(error)
+        shortest = _shortest_below(atoms, self.min_distance)
+        if shortest is not None:
+            return "distance", (
+                f"two atoms came within {shortest:.2f} Å (limit {self.min_distance:.2f} Å)"
+            )
+        return None
+
+    def _hot(self, atoms: Atoms) -> tuple[Stop, str] | None:
         temperature = atoms.get_temperature()
         if temperature > self.temperature_K:
             return "temperature", (
@@ -98,16 +113,6 @@ class Limits:
             return "temperature", (
                 f"an atom reached a kinetic energy of {energies.max():.1f} eV "
                 f"(limit {self.atom_energy_eV:.1f} eV)"
-            )
-        try:
-            # what a neighbour list would choke on: a structure that flew apart
-            check_structure(atoms)
-        except StructureError as error:
-            return "distance", str(error)
-        shortest = _shortest_below(atoms, self.min_distance)
-        if shortest is not None:
-            return "distance", (
-                f"two atoms came within {shortest:.2f} Å (limit {self.min_distance:.2f} Å)"
             )
         return None
 
@@ -178,10 +183,10 @@ class Trial:
         if broken is not None:
             self.lose(*broken, when=when)
             return False
-        frame = bare(atoms)
-        frame.wrap()
         if self.query is None:
             return True
+        frame = bare(atoms)
+        frame.wrap()
         try:
             grade = grade or self.query.grade([frame])[0]
         except StructureError as error:

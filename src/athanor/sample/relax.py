@@ -205,7 +205,6 @@ class _Run:
             return True
         good = self._judge()
         if self.trial.stopped_by in ("completed", "grade"):
-            self.healthy, self.labels = bare(self.moving), self.landscape.labels
             self.fmax, self.smax = fmax, smax
         self.converged = self.converged and good
         return good and not last
@@ -215,6 +214,7 @@ class _Run:
         when = f"relaxation step {self.done}"
         good = self.trial.judge(self.moving, labels, self.done, when=when, grade=self.judged.grade)
         if self.trial.stopped_by in ("completed", "grade"):
+            self.healthy, self.labels = bare(self.moving), labels
             grade = self.trial.grade
             self.trial.note(
                 step=float(self.done),
@@ -224,7 +224,7 @@ class _Run:
             )
             if self.options.path:
                 graded = None if self.query is None else grade
-                self.path.append(PathStep(self.done, bare(self.moving), labels, graded))
+                self.path.append(PathStep(self.done, self.healthy, labels, graded))
         return good
 
     def result(self) -> RelaxResult:
