@@ -192,6 +192,25 @@ def test_equal_structures_in_different_batches_are_selected_once(
     assert all(every.index(every[i]) == i for i in twice), "the first of them"
 
 
+@pytest.mark.parametrize("by", ["structure", "atom"])
+def test_a_pool_at_hand_is_evaluated_once_unless_it_is_large(
+    train: Dataset, pool: list[Atoms], by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = DOptimalityConfig(by=by).fit(POTENTIAL, train)
+    inner, asked = FakePotential.features, []
+
+    def features(self: FakePotential, structures: list[Atoms]) -> list[FloatArray]:
+        asked.extend(structures)
+        return inner(self, structures)
+
+    monkeypatch.setattr(FakePotential, "features", features)
+    chosen = fitted.select(pool, [], 100, np.random.default_rng(0))
+    assert len(asked) == len(pool)
+    monkeypatch.setattr(doptimality, "TABLE_BYTES", 0)
+    assert fitted.select(pool, [], 100, np.random.default_rng(0)) == chosen
+    assert len(asked) >= 3 * len(pool)
+
+
 def test_labels_and_grades_come_together(train: Dataset, pool: list[Atoms]) -> None:
     for by in ("structure", "atom"):
         fitted = DOptimalityConfig(by=by).fit(POTENTIAL, train)

@@ -20,7 +20,7 @@ from athanor.potentials import (
     predict_with_features,
 )
 from athanor.query import Grade, QueryConfig, Verdict
-from athanor.query._maxvol import ActiveSet, held
+from athanor.query._maxvol import ActiveSet, Pass, held
 from athanor.query._search import Chunk
 from athanor.structure import FloatArray, Labels, structure_id
 
@@ -29,7 +29,7 @@ Batches = Callable[[], Iterable[Sequence[Atoms]]]
 """Gives the same structures again, batch by batch."""
 
 TABLE_BYTES = 2**28
-"""Derivatives of a training set by atom are kept up to this size, else computed in every pass."""
+"""Rows of a training set or a pool at hand are kept up to this size, else made in every pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +90,30 @@ class DOptimalQuery:
         the largest grade first, at most `budget` of them. Equal structures count once.
         Deterministic: neither `rng` nor `grades` is used.
         """
-        return self.select_from(lambda: batches_of(pool), budget=budget)
+        rows = len(pool) if self.by == "structure" else sum(map(len, pool))
+        if 8 * len(self.active.rows) * rows > TABLE_BYTES:
+            return self.select_from(lambda: batches_of(pool), budget=budget)
+        owners: list[int] = []
+        chunks = list(self._chunks(batches_of(pool), owners)) if budget > 0 else []
+        return self._selected(lambda: iter(chunks), owners, budget=budget)
 
     def select_from(self, batches: Batches, *, budget: int) -> list[int]:
         """The same for a pool that passes by in batches, of which one is held at a time.
 
         `batches` is called twice at least, and must give the same structures each time.
         """
-        if budget <= 0:
-            return []
         owners: list[int] = []
 
         def passing() -> Iterator[Chunk]:
             owners.clear()
             return self._chunks(batches(), owners)
 
+        return self._selected(passing, owners, budget=budget)
+
+    def _selected(self, passing: Pass, owners: list[int], *, budget: int) -> list[int]:
+        """Indices of the structures selected; `owners` are rows per structure after a pass."""
+        if budget <= 0:
+            return []
         grown = self.active.extended_by(passing, threshold=self.save)
         taken = grown.origins >= self.active.seen
         numbers, rows = grown.origins[taken] - self.active.seen, grown.rows[taken]
