@@ -12,7 +12,7 @@ from ase.build import bulk
 
 import athanor
 from athanor.cli import main
-from athanor.cli.files import geometry_only
+from athanor.cli.files import geometry_only, open_potential
 from athanor.cli.watch import last_record, sentence
 from athanor.data.formats import write_structures
 from athanor.potentials import FIT_LOG
@@ -127,3 +127,10 @@ def test_members_of_the_recipe_are_those_of_the_kind(folder: Path) -> None:
     kinds = {type(member).__name__ for member in potential.members}
     assert kinds == {type(MtpConfig.example(seed=0)).__name__}
     assert len(potential.members) == 3
+
+
+def test_an_ensemble_knows_the_order_of_its_species(folder: Path) -> None:
+    """As its members do: a .cfg file has only indices."""
+    Ensemble.of([MtpConfig.example(seed=k) for k in range(2)]).save(folder / "two")
+    opened = open_potential(folder / "two", species=None)
+    assert opened.species == ("Al", "Ni")

@@ -22,7 +22,7 @@ from athanor.errors import (
     UnknownElementError,
 )
 from athanor.loading import PUBLISHED, load
-from athanor.potentials import Potential
+from athanor.potentials import HasMembers, Potential
 from athanor.structure import Frame, Labels
 
 SpeciesOption = Annotated[
@@ -73,7 +73,8 @@ def open_potential(path: Path, *, species: tuple[str, ...] | None) -> Opened:
 def _own_order(potential: Potential) -> tuple[str, ...] | None:
     if len(potential.elements) == 1:
         return tuple(potential.elements)
-    order = getattr(getattr(potential, "model", None), "species", None)
+    first = potential.members[0] if isinstance(potential, HasMembers) else potential
+    order = getattr(getattr(first, "model", None), "species", None)
     return None if order is None else tuple(order)
 
 
