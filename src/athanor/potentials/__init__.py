@@ -11,7 +11,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 from ase import Atoms
 
@@ -84,8 +84,10 @@ def predict_with_features(
     potential: PotentialWithFeatures, structures: Sequence[Atoms], *, stress: bool = True
 ) -> list[tuple[Labels, FloatArray]]:
     """Labels and features of each structure, in one evaluation where the potential has that."""
-    if isinstance(potential, HasLabelledFeatures):
-        return potential.predict_with_features(structures, stress=stress)
+    # not isinstance, which takes 10 µs for a protocol
+    if hasattr(potential, "predict_with_features"):
+        able = cast(HasLabelledFeatures, potential)
+        return able.predict_with_features(structures, stress=stress)
     labels = potential.predict(structures, stress=stress)
     return list(zip(labels, potential.features(structures), strict=True))
 
