@@ -35,14 +35,16 @@ from ase.utils.abc import Optimizable
 from threadpoolctl import threadpool_limits
 
 from athanor.calculator import calculator
+from athanor.data.dataset import Dataset
 from athanor.data.formats import write_structures
 from athanor.potentials import Potential
 from athanor.potentials.lj import LennardJones
 from athanor.potentials.mtp import MomentTensorPotential
+from athanor.query.doptimality import DOptimalityConfig
 from athanor.sample import _landscape
 from athanor.sample._landscape import Cell, Landscape
 from athanor.sample.relax import RelaxOptions, relax
-from athanor.structure import bare
+from athanor.structure import Frame, Labels, bare
 
 COUNT = 200
 FMAX, SMAX = 0.01, 0.1 * GPa
@@ -181,6 +183,22 @@ def lengths(cases: list[Case]) -> dict[str, float]:
     return found
 
 
+def graded(cases: list[Case]) -> dict[str, float]:
+    """What grading every step adds, molybdenum: ms per structure without, with."""
+    cells = [case for case in cases if case[0].symbols[0] == "Mo"]
+    potential = cells[0][1]
+    frames = (Frame(atoms, Labels(0.0, np.zeros((len(atoms), 3)), None)) for atoms, _ in cells)
+    query = DOptimalityConfig(save=1e8, halt=1e9).fit(potential, Dataset(tuple(frames)))
+    found = {}
+    for name, asked in (("without", None), ("with", query)):
+        begin = time.process_time()
+        with threadpool_limits(limits=1):
+            for atoms, _ in cells:
+                relax(atoms, potential, asked, options=RelaxOptions(cell="free"))
+        found[name] = 1e3 * (time.process_time() - begin) / len(cells)
+    return found
+
+
 def workers(cases: list[Case], potential: Path, number: int) -> dict[str, float]:
     """The verb on 1,000 of the molybdenum cells."""
     cells = [atoms for atoms, _ in cases if atoms.symbols[0] == "Mo"]
@@ -202,6 +220,7 @@ def jobs(potential: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
         for name, run in OPTIMISERS.items():
             yield f"{name}, cell {cell}", lambda run=run, cell=cell: measured(run, cases, cell)
     yield "evaluations by LENGTH", lambda: lengths(cases)
+    yield "graded", lambda: graded(cases)
     for number in (1, 2):
         yield f"workers {number}", lambda number=number: workers(cases, potential, number)
 

@@ -24,7 +24,7 @@ from athanor.query import Query
 from athanor.sample.relax import RelaxOptions, relax
 
 HEADER = "relax.json"
-AT_ONCE = 8
+AT_ONCE = 16
 """Structures that are kept in one file at most, and lost together when a run is killed."""
 ATOMS_AT_ONCE = 1000
 HELD = 64

@@ -236,7 +236,7 @@ class Asked:
             if given:
                 raise ConfigError(f"{name} needs a training set: give --training as well")
 
-    def options(self, shortest: float) -> RelaxOptions:
+    def options(self, shortest: float, *, graded: bool) -> RelaxOptions:
         """As the relaxation wants them; `shortest` is the shortest distance of the training set."""
         from athanor.sample.relax import RelaxOptions
 
@@ -255,7 +255,7 @@ class Asked:
             pressure=self.pressure_GPa * GPa,
             min_distance=max(self.min_dist, share),
             capacity=self.steps + 1,
-            path=True,
+            path=graded,
         )
 
 
@@ -312,7 +312,7 @@ def _carried_out(
         done = Relaxations(places.part, line)
         if 0 < len(done) < len(found):
             print(f"carrying on: {len(done)} of {len(found)} have ended already")
-        options = asked.options(shortest)
+        options = asked.options(shortest, graded=query is not None)
         _relax_all(done, found, opened, query, options=options, workers=workers)
         return write(places, done, len(found), species=opened.species)
 

@@ -49,8 +49,8 @@ class RelaxResult:
     smax : largest component of the stress that the cell could give in to, eV/Å³; 0 for fixed cells.
     converged : whether both are below what was asked for.
     stopped_by : converged; steps, when there are no more; grade, above halt; min_dist, atoms too
-        near; failed, when the potential could not go on (`error` says why); stuck, when rounding
-        leaves nothing to gain before the forces are as small as was asked for.
+        near; failed, when the potential could not go on (`error` says why); stuck, when no step
+        leads downhill any more: forces smaller than rounding allows, or a kink of the potential.
     harvest : steps, what stopped it, candidates with grades and reasons, trace.
     candidate_steps : at which step each candidate of the harvest was met.
     path : every step, where it was asked for.
