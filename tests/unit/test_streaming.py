@@ -250,6 +250,14 @@ def test_the_number_and_the_memory_are_told_first(
 
 
 @pytest.mark.parametrize("verb", ["grade", "select"])
+def test_what_cannot_be_written_is_said_before_anything_is_computed(
+    folder: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, "pot", "absent.extxyz", "absent.extxyz", "--out", "POSCAR"]) == 1
+    assert "only to .extxyz, .xyz, .cfg; give the file such a suffix" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["grade", "select"])
 @pytest.mark.parametrize("end", ["8\n", "1\nProperties=species:S:1:pos:R:3\nAl 0 0 nan\n"])
 def test_a_pool_that_is_wrong_at_its_end_leaves_nothing(
     folder: Path, verb: str, end: str, capsys: pytest.CaptureFixture[str]

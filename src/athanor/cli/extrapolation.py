@@ -106,9 +106,10 @@ def grade(
     Of an ensemble also energy_spread (eV over the root of the number of atoms), force_spread_max
     and force_spread_mean (eV/Å).
     """
-    from athanor.data.writer import structure_writer
+    from athanor.data.writer import check_suffix, structure_writer
 
     refuse_existing(out)
+    check_suffix(out)
     opened = open_potential(potential, species=parse_species(species))
     query = query_of(opened, training, save=save, halt=halt, by=by)
     verdicts: Counter[str] = Counter()
@@ -153,9 +154,10 @@ def select(
     has a grade above --save.
     """
     from athanor.data.formats import iter_structures
-    from athanor.data.writer import structure_writer
+    from athanor.data.writer import check_suffix, structure_writer
 
     refuse_existing(out)
+    check_suffix(out)
     opened = open_potential(potential, species=parse_species(species))
     query = query_of(opened, training, save=save, halt=halt, by=by)
     with (

@@ -67,15 +67,20 @@ def structure_writer(
     FolderError : the file exists, or cannot be written.
     ConfigError : the suffix is none of extended XYZ and `.cfg`.
     """
+    check_suffix(path)
+    refuse_written(path)
+    with whole_file(path) as append:
+        yield StructureWriter(path, species, append)
+        refuse_written(path)  # somebody else may have been faster
+
+
+def check_suffix(path: Path) -> None:
+    """Raise ConfigError unless structures can be written one by one to such a file."""
     if path.suffix not in SUFFIXES:
         raise ConfigError(
             f"{path}: structures are written one by one only to {', '.join(SUFFIXES)}; "
             "give the file such a suffix"
         )
-    refuse_written(path)
-    with whole_file(path) as append:
-        yield StructureWriter(path, species, append)
-        refuse_written(path)  # somebody else may have been faster
 
 
 def refuse_written(path: Path) -> None:
