@@ -13,10 +13,9 @@ import pytest
 from ase import Atoms
 
 import athanor
-from athanor.component import choose
 from athanor.data.dataset import Dataset
-from athanor.errors import ConfigError, FitError, FormatError
-from athanor.potentials import FIT_LOG, HEADER, HasFeatures, HasMembers, Potential, PotentialConfig
+from athanor.errors import FitError, FormatError
+from athanor.potentials import FIT_LOG, HEADER, HasFeatures, HasMembers, Potential
 from athanor.potentials._members import training_sets
 from athanor.potentials.ensemble import Ensemble, EnsembleConfig, FeaturedEnsemble, Spread
 from athanor.potentials.lj import LennardJones, LennardJonesConfig
@@ -24,6 +23,8 @@ from athanor.potentials.mtp import MtpConfig
 from athanor.query.doptimality import DOptimalityConfig
 from athanor.structure import Frame, Labels
 from athanor.testing import structures
+from athanor.testing._behaviour import check_members
+from athanor.testing.conformance import ConformanceError, Subject
 from athanor.testing.fakes import FakePotential, FakePotentialConfig
 
 LJ = LennardJonesConfig(cutoff=5.0)
@@ -232,47 +233,6 @@ def test_a_damaged_folder_is_refused_by_name(tmp_path: Path, how: str, words: st
         athanor.load(folder)
 
 
-@pytest.mark.parametrize(
-    ("member", "words"),
-    [
-        ({"kind": "mtp", "levle": 8}, r"member: kind 'mtp': unknown key 'levle' .*'level'"),
-        ({"kind": "mpt"}, "member: kind 'mpt': there is no kind 'mpt' .*'mtp'"),
-        ({"level": 8}, "member: this table: give kind = one of"),
-        ({"kind": "mtp", "level": 99}, "member: kind 'mtp': level = 99 is not allowed"),
-        ({"kind": "ensemble", "member": {"kind": "lj"}}, "'ensemble' is an ensemble by itself"),
-        ("mtp", "member = 'mtp' is not allowed"),
-    ],
-)
-def test_a_misspelt_member_is_refused_in_one_sentence(member: Any, words: str) -> None:
-    with pytest.raises(ConfigError, match=r"^\[potential\]: .*" + words):
-        choose(
-            "athanor.potentials",
-            PotentialConfig,
-            {"kind": "ensemble", "member": member},
-            where="[potential]",
-        )
-
-
-def test_misspelt_keys_of_the_ensemble_itself() -> None:
-    for table, words in (
-        ({"member": {"kind": "lj"}, "sise": 4}, "unknown key 'sise' .*'size'"),
-        ({"member": {"kind": "lj"}, "resample": "boot"}, "resample = 'boot' is not allowed"),
-        ({"member": {"kind": "lj"}, "size": 1}, "size = 1 is not allowed"),
-        ({}, "the key 'member' is missing"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            EnsembleConfig.parse(table, where="[potential]")
-
-
-def test_the_keys_of_the_member_are_part_of_the_recipe() -> None:
-    """Another member is another campaign: its keys must be in what a campaign compares."""
-    one = EnsembleConfig.parse({"member": {"kind": "mtp", "level": 8}}, where="")
-    dumped = one.model_dump(mode="json")
-    assert dumped["member"]["kind"] == "mtp"
-    assert dumped["member"]["level"] == 8
-    assert EnsembleConfig.parse(dumped, where="") == one
-
-
 class Counted(FakePotentialConfig):
     """A fake that notes its fits and, once, breaks the second of them."""
 
@@ -377,3 +337,46 @@ def test_a_member_that_is_not_finite_makes_the_spread_infinite(bad: str) -> None
     each[1] = Labels(np.inf if bad == "energy" else 1.0, forces, None)
     spread = Spread.of(each)
     assert (spread.energy, spread.force_max, spread.force_mean) == (np.inf, np.inf, np.inf)
+
+
+def test_an_ensemble_follows_a_moving_structure() -> None:
+    rng = np.random.default_rng(20)
+    plain = Ensemble.of([MtpConfig.example(seed=k) for k in range(3)])
+    moving = plain.follow()
+    assert isinstance(moving, FeaturedEnsemble)
+    atoms = structures.dense(["Al", "Ni"], rng)
+    for _ in range(12):
+        atoms.positions += rng.normal(scale=0.1, size=(len(atoms), 3))
+        (expected, table), (found, same_table) = (
+            one.predict_with_features([atoms])[0] for one in (plain, moving)
+        )
+        assert found.energy == pytest.approx(expected.energy, abs=1e-9)
+        np.testing.assert_allclose(found.forces, expected.forces, atol=1e-9)
+        np.testing.assert_allclose(same_table, table, atol=1e-9)
+        np.testing.assert_allclose(moving.predict([atoms])[0].forces, expected.forces, atol=1e-9)
+
+
+class Boastful(Ensemble):
+    """An ensemble that predicts what its first member does."""
+
+    def predict(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Labels]:
+        return self.members[0].predict(structures, stress=stress)
+
+
+class Silent(Ensemble):
+    """An ensemble that leaves its last member out."""
+
+    def predict_each(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[list[Labels]]:
+        return [each[:-1] for each in super().predict_each(structures, stress=stress)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(Boastful, "mean of members"), (Silent, "2 of 3 members")]
+)
+def test_the_conformance_suite_notices_a_wrong_ensemble(kind: type[Ensemble], words: str) -> None:
+    members = tuple(LennardJonesConfig.example(seed=k) for k in range(3))
+    with pytest.raises(ConformanceError, match=words):
+        check_members(Subject(EnsembleConfig, kind(members)))
+    check_members(Subject(EnsembleConfig, Ensemble(members)))
