@@ -228,26 +228,34 @@ def test_a_slab_has_no_cell_to_relax(folder: Path, capsys: pytest.CaptureFixture
     assert not {"volume", "enthalpy_per_atom", "pressure_GPa", "smax_GPa"} & set(info)
 
 
-def test_a_killed_run_carries_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_structures("lots.extxyz", rattled(90, seed=9))
-    line = ["relax", "pot", "lots.extxyz", "--cell", "--fmax", "1e-5", "--workers", "2", "--out"]
+def stopped(folder: Path, line: list[str], *, by: signal.Signals, after: int) -> int:
+    """Start a run, and stop it when it has kept so many files; its exit code."""
     with subprocess.Popen(
-        [sys.executable, "-m", "athanor.cli", *line, "o.extxyz"],
+        [sys.executable, "-m", "athanor.cli", *line],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as driver:
         end = time.monotonic() + 60
-        while len(list((folder / "o.extxyz.part").glob("*.npz"))) < 2:
+        while len(list((folder / "o.extxyz.part").glob("*.npz"))) < after:
             assert time.monotonic() < end, "nothing was kept"
             time.sleep(0.005)
-        driver.send_signal(signal.SIGKILL)
+        driver.send_signal(by)
+    return driver.returncode
+
+
+def test_a_killed_run_carries_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_structures("lots.extxyz", rattled(120, seed=9))
+    line = ["relax", "pot", "lots.extxyz", "--cell", "--fmax", "1e-5", "--workers", "2", "--out"]
+    assert stopped(folder, [*line, "o.extxyz"], by=signal.SIGINT, after=1) == 130
+    assert stopped(folder, [*line, "o.extxyz"], by=signal.SIGKILL, after=3) == -signal.SIGKILL
     assert not (folder / "o.extxyz").exists()
     other = [*line[:4], "--fmax", "1e-4", "--out", "o.extxyz"]
     assert main(other) == 1
     assert "with another --fmax (was 1e-05, is 0.0001)" in capsys.readouterr().err
     assert main([*line, "o.extxyz"]) == 0
-    assert "of 90 have ended already" in capsys.readouterr().out
-    assert main([*line, "whole.extxyz"]) == 0
+    assert "of 120 have ended already" in capsys.readouterr().out
+    assert main([*line, "whole.extxyz", "--workers", "1"]) == 0
     assert (folder / "o.extxyz").read_bytes() == (folder / "whole.extxyz").read_bytes()
     assert {"o.extxyz", "whole.extxyz", "lots.extxyz"} == names(folder)
 
