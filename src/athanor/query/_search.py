@@ -21,7 +21,7 @@ INITIAL_TAGS_BELOW = 0
 NEAR = 20
 """Rows held beside the active ones, in multiples of their number: those of the largest grades."""
 NEAR_NUMBERS = 8_000_000
-"""They are at least 5 times as many as the active rows, but beyond that at most these numbers."""
+"""They are at least twice as many as the active rows, but beyond that at most these numbers."""
 MOST_PASSES = 100
 """A handful is usual."""
 _CHAIN_WORK = 200_000_000
@@ -30,7 +30,7 @@ _CHAIN_WORK = 200_000_000
 
 def room_beside(m: int) -> int:
     """How many rows are held beside m active ones."""
-    return max(5 * m, min(NEAR * m, NEAR_NUMBERS // m))
+    return max(2 * m, min(NEAR * m, NEAR_NUMBERS // m))
 
 
 class Search:
