@@ -41,6 +41,7 @@ MO = MtpConfig(level=16, radial_basis_size=8, min_dist=1.9, max_dist=5.2, steps=
 SI = MO.model_copy(update={"min_dist": 1.8, "max_dist": 5.0})
 ADDED = 10
 """Configurations that a refit gets more than the fit it starts from."""
+REFITS = 2
 
 Row = dict[str, Any]
 
@@ -165,8 +166,10 @@ def main() -> None:
             for level, seed in ((8, 0), (8, 1), (16, 0), (16, 1)):
                 if not record.has(part, level=level, seed=seed):
                     record.add(part, whole(sets["mo"], level=level, seed=seed))
-        if part == "refit" and not record.has(part, seed=0):
-            record.add(part, refit(sets["mo"], seed=0))
+        if part == "refit":
+            for seed in range(REFITS):
+                if not record.has(part, seed=seed):
+                    record.add(part, refit(sets["mo"], seed=seed))
         if part in sets:
             for seed in range(options.seeds):
                 if not record.has(part, seed=seed):

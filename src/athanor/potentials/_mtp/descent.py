@@ -28,18 +28,25 @@ FIRST_DAMPING = 1e-2
 _LEAST_DAMPING = 1e-6
 _MAX_TRIES = 7
 _MAX_SLOW = 2
+_LITTLE = 0.05
+"""Expected gain that a brief stage tries for only once."""
 _GOOD, _POOR = 0.7, 0.25
 """Gain over expected gain above which the damping falls, and below which it rises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of a fit: its name, the data it sees, and when it ends (see FitSettings)."""
+    """A part of a fit: its name, the data it sees, and when it ends (see FitSettings).
+
+    A brief one ends with the first step that gains less than the tolerance, and when a step fails
+    that promised little: it comes from a model that is nearly as good as it can be.
+    """
 
     label: str
     data: Data
     steps: int
     tolerance: float
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ class Descent:
     def _ended(self, state: _State, stage: Stage) -> bool:
         return (
             state.step >= stage.steps
-            or state.slow >= _MAX_SLOW
+            or state.slow >= (1 if stage.brief else _MAX_SLOW)
             or state.stale >= self._settings.patience
         )
 
@@ -131,6 +138,8 @@ class Descent:
             if trial.loss < view.loss:
                 ratio = (view.loss - trial.loss) / (view.loss - expected)
                 return self._accepted(state, trial, _next_damping(damping, ratio), stage)
+            if stage.brief and view.loss - expected < _LITTLE * view.loss:
+                return None
             if not view.sure:
                 solved = normalised(_with_linear(view.model, view.slope.linear))
                 view = self._view(solved, stage, sure=True)

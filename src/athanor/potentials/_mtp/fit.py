@@ -35,7 +35,10 @@ _MORE_STEPS = 20
 _ROUGH = 3e-3
 """The tolerance of the search."""
 
-_FIRST_PASSES, _MORE_PASSES, _FULL_PASSES, _WARM_PASSES = 10.0, 14.0, 7.0, 3.0
+_WARM_TOLERANCE = 1e-2
+"""A fit that starts from a model is one of many: the next one goes on where it stops."""
+
+_FIRST_PASSES, _MORE_PASSES, _FULL_PASSES, _WARM_PASSES = 10.0, 14.0, 7.0, 2.0
 """Traversals that fits have taken: per start, per start that goes on, at the end, from a model."""
 
 
@@ -79,7 +82,9 @@ def fit_model(
             threads, core = descent.threads, settings.core
             return forecast(model, data.train, passes=passes, threads=threads, core=core)
 
+        warm, tolerance = first is not None, settings.tolerance
         if first is not None:
+            tolerance = max(tolerance, _WARM_TOLERANCE)
             log.forecast(cost(blank, data, _WARM_PASSES).sentence())
         else:
             model = _searcher(blank, low)
@@ -88,7 +93,7 @@ def fit_model(
             search += cost(model, more, _MORE_PASSES * _ahead(starts))
             log.forecast((search + cost(blank, data, _FULL_PASSES)).sentence())
             first = _searched(blank, model, few, more, descent, starts=starts, seed=seed)
-        stage = Stage("full", data, settings.steps, settings.tolerance)
+        stage = Stage("full", data, settings.steps, tolerance, brief=warm)
         return descent.run(first, stage=stage)
 
 
