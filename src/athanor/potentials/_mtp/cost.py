@@ -45,9 +45,9 @@ def width(model: MtpModel) -> int:
 
 
 def largest_block(blocks: Sequence[Block], columns: int) -> int:
-    """Bytes at the peak of a pass: rows of one block, the same below the factor, the new factor."""
+    """Bytes at the peak of a pass: the rows of a block below a factor, a copy of them, a mask."""
     rows = max(len(block.labels) for block in blocks)
-    return 8 * columns * (2 * rows + 3 * columns)
+    return 8 * columns * (2 * rows + 3 * columns) + columns * (rows + columns)
 
 
 def check_memory(blocks: Sequence[Block], columns: int) -> None:
