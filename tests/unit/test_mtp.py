@@ -298,3 +298,19 @@ def test_coincident_atoms_in_a_training_set_are_named(
     data = Dataset.of(frames)
     with pytest.raises(StructureError, match=r"train\.extxyz#1: atoms .* coincide .* leave it out"):
         fit(MtpConfig(level=4, min_dist=min_dist, steps=1), data, tmp_path)
+
+
+def test_a_high_level_is_searched_for_at_a_lower_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its extra radial functions are random at first; the whole fit is better than the search."""
+    monkeypatch.setattr("athanor.potentials.mtp._LOW_LEVEL", 6)
+    config = SMALL.model_copy(update={"level": 12, "starts": 2})
+    data = emt_set(24, seed=12)
+    potential = fit(config, data, tmp_path)
+    tables = potential.model.tables
+    assert potential.model.radial.shape == (1, 1, tables.n_radial, 6)
+    assert len(potential.model.moment_coeffs) == len(tables.mapping)
+    stages = {line["stage"]: line["loss"] for line in history(tmp_path)}
+    assert set(stages) == {"start 0", "start 1", *(s for s in stages if "further" in s), "full"}
+    assert stages["full"] < min(loss for name, loss in stages.items() if "start" in name)
