@@ -102,7 +102,7 @@ void pass_down(const DesignJob& job, DesignScratch& s, int target, int factor, d
         while (below[position] != above[k]) ++position;
         const double* from = linear_row(job, s, target, above[k], k);
         double* to = linear_row(job, s, factor, below[position], position);
-        for (int c = 0; c < 8; ++c) to[c] += value * from[c];
+        for (int c = 0; c < 8; c += lanes) store(to + c, load(to + c) + value * load(from + c));
     }
 }
 
@@ -155,7 +155,9 @@ void basic_tangents(const DesignJob& job, DesignScratch& s, std::size_t count) {
             for (int k = 0; k < p.prefix[mu]; ++k) {
                 double* t = s.tangents + (p.offset[mu] + k) * width + (type * n_radial + mu) * n_q;
                 const double factor = p.spec.scaling * m[k];
-                for (int c = 0; c < n_q; ++c) t[c] += factor * q[c];
+                int c = 0;
+                for (; c + lanes <= n_q; c += lanes) store(t + c, load(t + c) + factor * load(q + c));
+                for (; c < n_q; ++c) t[c] += factor * q[c];
             }
     }
     for (const MtpProgram::Trace* t = p.traces.data(); t != p.traces.data() + p.traces.size(); ++t)
@@ -198,22 +200,36 @@ void radial_adjoints(const DesignJob& job, DesignScratch& s) {
     }
 }
 
+// dm/du of all monomials of one neighbour into scratch.slopes, and nu m / r after them.
+inline void slopes_of(const MtpProgram& p, DesignScratch& s, const double* m, double inverse) {
+    const int n = p.n_monomials;
+    for (int k = 0; k < n; ++k) {
+        double rank = 0;
+        for (int d = 0; d < 3; ++d) {
+            s.slopes[d * n + k] = p.lower[k][d] < 0 ? 0 : p.power[k][d] * m[p.lower[k][d]];
+            rank += p.power[k][d];
+        }
+        s.slopes[3 * n + k] = rank * m[k] * inverse;
+    }
+}
+
 // dM_mu,abc/dr_j = u (f' m - f nu m / r) + f/r dm/du, for every neighbour and direction.
 void moment_gradients(const DesignJob& job, DesignScratch& s, std::size_t count) {
     const MtpProgram& p = *job.program;
+    const double* falling = s.slopes + 3 * p.n_monomials;
     for (std::size_t n = 0; n < count; ++n) {
         const double *u = s.unit + 4 * n, *m = s.monomials + n * p.n_monomials;
         const double *f = s.functions + n * 2 * p.spec.n_radial, *df = f + p.spec.n_radial;
+        slopes_of(p, s, m, u[3]);
         for (int d = 0; d < 3; ++d) {
             double* out = s.gradients + (3 * n + d) * p.n_summed;
-            for (int mu = 0; mu < p.spec.n_radial; ++mu)
-                for (int k = 0; k < p.prefix[mu]; ++k) {
-                    const auto &low = p.lower[k];
-                    const auto &power = p.power[k];
-                    const double rank = power[0] + power[1] + power[2];
-                    const double slope = low[d] < 0 ? 0 : power[d] * m[low[d]];
-                    out[p.offset[mu] + k] = u[d] * m[k] * (df[mu] - rank * f[mu] * u[3]) + f[mu] * u[3] * slope;
-                }
+            const double* slope = s.slopes + d * p.n_monomials;
+            for (int mu = 0; mu < p.spec.n_radial; ++mu) {
+                const double rise = u[d] * df[mu], fall = u[d] * f[mu], turn = f[mu] * u[3];
+                double* to = out + p.offset[mu];
+                for (int k = 0, end = p.prefix[mu]; k < end; ++k)
+                    to[k] = rise * m[k] - fall * falling[k] + turn * slope[k];
+            }
         }
     }
 }
@@ -259,14 +275,13 @@ void add_direct(const DesignJob& job, DesignScratch& s, int i, std::size_t count
         const double *u = s.unit + 4 * n, *m = s.monomials + n * p.n_monomials;
         const double *q = s.basis + n * 2 * n_q, *dq = q + n_q;
         const int type = job.grid->type[s.points[n]];
+        slopes_of(p, s, m, u[3]);
         for (int mu = 0; mu < n_radial; ++mu) {
-            const double* a = s.adjoints + p.offset[mu];
+            const double *a = s.adjoints + p.offset[mu], *sx = s.slopes, *sy = sx + p.n_monomials;
+            const double* sz = sy + p.n_monomials;
             double along = 0, g[3] = {};
-            for (int k = 0; k < p.prefix[mu]; ++k) {
-                along += a[k] * m[k];
-                for (int d = 0; d < 3; ++d)
-                    if (p.lower[k][d] >= 0) g[d] += a[k] * p.power[k][d] * m[p.lower[k][d]];
-            }
+            for (int k = 0, end = p.prefix[mu]; k < end; ++k)
+                along += a[k] * m[k], g[0] += a[k] * sx[k], g[1] += a[k] * sy[k], g[2] += a[k] * sz[k];
             const double ug = u[0] * g[0] + u[1] * g[1] + u[2] * g[2];
             const std::size_t column = static_cast<std::size_t>(type * n_radial + mu) * n_q;
             for (int c = 0; c < n_q; ++c) {

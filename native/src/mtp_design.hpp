@@ -21,6 +21,7 @@ struct DesignScratch {
     double *basis = nullptr; // (room, 2, n_chebyshev)
     double *functions = nullptr; // (room, 2, n_radial)
     double *monomials = nullptr; // (room, n_monomials)
+    double *slopes = nullptr; // (4, n_monomials), of one neighbour
     double *moments = nullptr, *adjoints = nullptr; // (n_moments,)
     double *tangents = nullptr, *tangent_adjoints = nullptr; // (n_moments, radial)
     double *sparse = nullptr; // adjoints of products by block

@@ -34,10 +34,11 @@ class Memory {
         const std::size_t moments = p.n_moments, tangents = radial ? moments * sizes.radial : 0;
         const std::size_t lengths[] = {
             3 * room, 3 * room, 4 * room, 2 * room * p.spec.n_chebyshev, 2 * room * p.spec.n_radial,
-            room * p.n_monomials, moments, moments, tangents, tangents, sizes.sparse,
+            room * p.n_monomials,
+            4 * static_cast<std::size_t>(p.n_monomials), moments, moments, tangents, tangents, sizes.sparse,
             p.n_basic * sizes.columns, 3 * room * p.n_summed, 3 * room * sizes.columns};
         double** pieces[] = {
-            &scratch.near, &scratch.found, &scratch.unit, &scratch.basis, &scratch.functions, &scratch.monomials,
+            &scratch.near, &scratch.found, &scratch.unit, &scratch.basis, &scratch.functions, &scratch.monomials, &scratch.slopes,
             &scratch.moments, &scratch.adjoints, &scratch.tangents, &scratch.tangent_adjoints,
             &scratch.sparse, &scratch.matrix, &scratch.gradients, &scratch.rows};
         std::size_t total = 0;
@@ -45,7 +46,7 @@ class Memory {
         data_.reset(static_cast<double*>(std::aligned_alloc(64, std::max<std::size_t>(1, total) * sizeof(double))));
         if (!data_) throw std::bad_alloc();
         double* next = data_.get();
-        for (int k = 0; k < 14; ++k) *pieces[k] = next, next += padded8(lengths[k]);
+        for (int k = 0; k < 15; ++k) *pieces[k] = next, next += padded8(lengths[k]);
     }
     DesignScratch scratch;
 
