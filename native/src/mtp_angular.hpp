@@ -61,5 +61,18 @@ static inline void polynomial(const vec* a, int rank, const vec* x, const vec* y
         value[u] = p[u], gradient[0][u] = px[u], gradient[1][u] = py[u], gradient[2][u] = pz[u];
 }
 
+// The value alone.
+template <int N>
+static inline void polynomial_value(const vec* a, int rank, const vec* x, const vec* y, const vec* z, vec* value) {
+    for (int u = 0; u < N; ++u) value[u] = splat(0);
+    for (int b = rank; b >= 0; --b) {
+        vec q[N];
+        for (int u = 0; u < N; ++u) q[u] = a[plain_index(rank, b)];
+        for (int s = rank - 1; s >= b; --s)
+            for (int u = 0; u < N; ++u) q[u] = q[u] * x[u] + (a[plain_index(s, b)] + z[u] * a[tall_index(s + 1, b)]);
+        for (int u = 0; u < N; ++u) value[u] = value[u] * y[u] + q[u];
+    }
+}
+
 } // namespace ATHANOR_ISA
 } // namespace athanor

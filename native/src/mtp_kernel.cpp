@@ -99,7 +99,8 @@ void write_features(const Block& b, const Scratch& s, BlockTarget& target) {
     const auto put = [&](std::size_t column, vec value) {
         if (target.features)
             for (int l = 0; l < b.count; ++l) target.features[width * b.atoms[l] + column] = value[l];
-        if (target.feature_sum)
+        if (target.feature_sum && b.count == lanes) target.feature_sum[column] += sum(value);
+        else if (target.feature_sum)
             for (int l = 0; l < b.count; ++l) target.feature_sum[column] += value[l];
     };
     for (std::size_t k = 0; k < n; ++k) put(centre * n + k, p.spec.scaling * row[k]);
@@ -128,11 +129,13 @@ void backward(const Block& b, Scratch& s, std::size_t count, BlockTarget& target
         }
         for (int mu = 0; mu < n_radial; ++mu) {
             vec value[N], part[3][N];
-            polynomial<N>(adjoint + p.offset[mu], p.rank[mu], x, y, z, value, part);
+            if (target.forces) polynomial<N>(adjoint + p.offset[mu], p.rank[mu], x, y, z, value, part);
+            else polynomial_value<N>(adjoint + p.offset[mu], p.rank[mu], x, y, z, value);
+            for (int u = 0; u < N; ++u) along[u][mu] = value[u];
+            if (!target.forces) continue;
             for (int u = 0; u < N; ++u) {
                 slope[u] += value[u] * v[u][9 + n_radial + mu];
                 for (int d = 0; d < 3; ++d) g[d][u] += v[u][9 + mu] * part[d][u];
-                along[u][mu] = value[u];
             }
         }
         for (int u = 0; u < N; ++u) {

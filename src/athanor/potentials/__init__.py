@@ -76,6 +76,21 @@ class HasLabelledFeatures(Protocol):
         ...
 
 
+@runtime_checkable
+class HasMeanFeatures(Protocol):
+    """A potential that gives features summed over atoms without a row for each (optional)."""
+
+    def mean_features(self, structures: Sequence[Atoms]) -> FloatArray:
+        """(n_structures, n_parameters): the mean over atoms of what `features` gives."""
+        ...
+
+    def predict_with_mean_features(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, FloatArray]]:
+        """Labels and mean features, (n_parameters,), of each structure."""
+        ...
+
+
 class PotentialWithFeatures(Potential, HasFeatures, Protocol):
     """A potential that can be graded."""
 

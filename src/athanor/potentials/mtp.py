@@ -86,6 +86,21 @@ class MomentTensorPotential:
         """Labels and features of each structure, for little more than the labels cost."""
         return [self._both(atoms, stress=stress, features=True) for atoms in structures]
 
+    def mean_features(self, structures: Sequence[Atoms]) -> FloatArray:
+        """(n_structures, n_parameters): features averaged over atoms, without their table."""
+        rows = [
+            self._evaluate(atoms, forces=False, features=True, summed=True)[5][0] / len(atoms)
+            for atoms in structures
+        ]
+        return np.array(rows).reshape(len(rows), self._program.n_parameters)
+
+    def predict_with_mean_features(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, FloatArray]]:
+        """Labels and mean features of each structure."""
+        both = [self._both(one, stress=stress, features=True, summed=True) for one in structures]
+        return [(labels, table[0] / len(labels.forces)) for labels, table in both]
+
     def predict_together(
         self, others: Sequence[Potential], atoms: Atoms, *, stress: bool = True
     ) -> list[Labels] | None:
@@ -117,14 +132,16 @@ class MomentTensorPotential:
     def _labels(self, atoms: Atoms, *, stress: bool) -> Labels:
         return self._both(atoms, stress=stress, features=False)[0]
 
-    def _both(self, atoms: Atoms, *, stress: bool, features: bool) -> tuple[Labels, FloatArray]:
+    def _both(
+        self, atoms: Atoms, *, stress: bool, features: bool, summed: bool = False
+    ) -> tuple[Labels, FloatArray]:
         energy, forces, virial, volume, _, table = self._evaluate(
-            atoms, forces=True, features=features
+            atoms, forces=True, features=features, summed=summed
         )
         return Labels(energy, forces, virial / volume if stress and volume > 0 else None), table
 
     def _evaluate(
-        self, atoms: Atoms, *, forces: bool, features: bool
+        self, atoms: Atoms, *, forces: bool, features: bool, summed: bool = False
     ) -> tuple[float, FloatArray, FloatArray, float, FloatArray, FloatArray]:
         types = self._types(atoms)
         check_structure(atoms)
@@ -136,6 +153,7 @@ class MomentTensorPotential:
                 np.ascontiguousarray(atoms.pbc),
                 forces=forces,
                 features=features,
+                summed=summed,
                 skin=self._skin,
             )
 

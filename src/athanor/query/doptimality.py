@@ -15,6 +15,7 @@ from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError, FitError
 from athanor.potentials import (
     HasFeatures,
+    HasMeanFeatures,
     Potential,
     PotentialWithFeatures,
     predict_with_features,
@@ -59,11 +60,13 @@ class DOptimalQuery:
 
     def grade(self, structures: Sequence[Atoms]) -> list[Grade]:
         """Grade of each structure (no unit): save above `save`, halt above `halt`."""
-        return [
-            grade
-            for batch in batches_of(structures)
-            for grade in self._grades(self.potential.features(batch))
-        ]
+        found: list[Grade] = []
+        for batch in batches_of(structures):
+            if self.by == "structure":
+                found += self._by_structure(batch, rows_of(self.potential, batch, self.by)[0])
+            else:
+                found += self._by_atom(self.potential.features(batch))
+        return found
 
     def evaluated(
         self, structures: Sequence[Atoms], *, stress: bool = True
@@ -71,8 +74,12 @@ class DOptimalQuery:
         """Labels by the potential and grade of each structure, evaluated once for both."""
         found: list[tuple[Labels, Grade]] = []
         for batch in batches_of(structures):
-            both = predict_with_features(self.potential, batch, stress=stress)
-            grades = self._grades([table for _, table in both])
+            if self.by == "structure":
+                both = _with_means(self.potential, batch, stress=stress)
+                grades = self._by_structure(batch, np.array([row for _, row in both]))
+            else:
+                both = predict_with_features(self.potential, batch, stress=stress)
+                grades = self._by_atom([table for _, table in both])
             found += zip([labels for labels, _ in both], grades, strict=True)
         return found
 
@@ -144,17 +151,20 @@ class DOptimalQuery:
             owners.extend(counts.tolist())
             first += int(counts.sum())
 
-    def _grades(self, tables: Sequence[FloatArray]) -> list[Grade]:
+    def _by_atom(self, tables: Sequence[FloatArray]) -> list[Grade]:
         """Grades of structures from their (n_atoms, n_parameters) derivatives."""
-        if self.by == "atom":
-            every = [self.active.grades(table) for table in tables]
-            return [Grade(float(one.max()), one, self._verdict(float(one.max()))) for one in every]
-        values = self.active.grades(np.array([mean_row(table) for table in tables]))
-        verdicts = [self._verdict(value) for value in values]
-        return [
-            Grade(float(value), None if verdict == "keep" else self.active.grades(table), verdict)
-            for value, verdict, table in zip(values, verdicts, tables, strict=True)
-        ]
+        every = [self.active.grades(table) for table in tables]
+        return [Grade(float(one.max()), one, self._verdict(float(one.max()))) for one in every]
+
+    def _by_structure(self, structures: Sequence[Atoms], rows: FloatArray) -> list[Grade]:
+        """Grades from mean rows; the few that are not to be kept are looked at atom by atom."""
+        found = []
+        for atoms, value in zip(structures, self.active.grades(rows), strict=True):
+            verdict = self._verdict(value)
+            table = None if verdict == "keep" else self.potential.features([atoms])[0]
+            each = None if table is None else self.active.grades(table)
+            found.append(Grade(float(value), each, verdict))
+        return found
 
     def _verdict(self, value: float) -> Verdict:
         if value > self.halt:
@@ -207,28 +217,31 @@ def rows_of(
     By structure, the derivatives of few structures are held at a time.
     """
     if by == "atom":
-        return stacked(potential.features(structures), by)
+        tables = potential.features(structures)
+        owners = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+        return np.concatenate(tables), owners
+    if isinstance(potential, HasMeanFeatures):
+        return potential.mean_features(structures), np.arange(len(structures))
     means = [
         mean_row(table) for batch in batches_of(structures) for table in potential.features(batch)
     ]
     return np.array(means).reshape(len(means), -1), np.arange(len(means))
 
 
+def _with_means(
+    potential: PotentialWithFeatures, structures: Sequence[Atoms], *, stress: bool
+) -> list[tuple[Labels, FloatArray]]:
+    """Labels and mean row of each structure, in one evaluation where the potential has that."""
+    if isinstance(potential, HasMeanFeatures):
+        return potential.predict_with_mean_features(structures, stress=stress)
+    both = predict_with_features(potential, structures, stress=stress)
+    return [(labels, mean_row(table)) for labels, table in both]
+
+
 def mean_row(table: FloatArray) -> FloatArray:
     """Mean over atoms of (n_atoms, n_parameters) derivatives; by BLAS, three times as fast."""
     with np.errstate(invalid="ignore", over="ignore"):
         return np.asarray(np.full(len(table), 1 / len(table)) @ table)
-
-
-def stacked(
-    features: Sequence[FloatArray], by: By
-) -> tuple[FloatArray, np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """Rows for MaxVol, (n_rows, n_parameters), and the index of the structure each belongs to."""
-    if by == "structure":
-        rows = np.stack([mean_row(table) for table in features])
-        return rows, np.arange(len(features))
-    owners = np.repeat(np.arange(len(features)), [len(table) for table in features])
-    return np.concatenate(features), owners
 
 
 def _active(potential: HasFeatures, structures: Sequence[Atoms], by: By) -> ActiveSet:

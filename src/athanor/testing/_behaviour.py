@@ -16,7 +16,13 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from athanor.calculator import calculator
 from athanor.errors import AthanorError, FolderError, StructureError, UnknownElementError
-from athanor.potentials import HasFeatures, HasMembers, Potential, predict_with_features
+from athanor.potentials import (
+    HasFeatures,
+    HasMeanFeatures,
+    HasMembers,
+    Potential,
+    predict_with_features,
+)
 from athanor.structure import FloatArray, Labels
 from athanor.testing._subject import Subject, close, demand, name, same_labels
 
@@ -175,11 +181,23 @@ def check_features(subject: Subject) -> None:
         close(same, table, within=1e-12, what=f"{what}, with labels")
         demand(len(table) == len(atoms), f"{what}: {len(table)} rows")
         close(potential.features([atoms])[0], table, within=1e-12, what=f"{what}, alone")
+        _check_means(potential, atoms, table, labels)
         order = rng.permutation(len(atoms))
         moved = atoms[order]
         moved.positions += rng.integers(-2, 3, (len(atoms), 3)) * atoms.pbc @ atoms.cell.array
         again = potential.features([moved])[0]
         close(again, table[order], within=1e-9, what=f"{what}, renumbered and moved to images")
+
+
+def _check_means(potential: object, atoms: Atoms, table: FloatArray, labels: Labels) -> None:
+    """Mean features, where there are any, are the means of features."""
+    if not isinstance(potential, HasMeanFeatures):
+        return
+    what, mean = f"mean features of {name(atoms)}", table.mean(axis=0)
+    close(potential.mean_features([atoms]), mean[None], within=1e-9, what=what)
+    ((same, row),) = potential.predict_with_mean_features([atoms])
+    close(row, mean, within=1e-9, what=f"{what}, with labels")
+    same_labels(same, labels, what=f"{name(atoms)}, with mean features")
 
 
 def check_members(subject: Subject) -> None:
