@@ -15,7 +15,7 @@ from athanor.potentials._mtp.mlip_file import write_mtp
 from athanor.potentials._mtp.model import IndexTables, MtpModel
 from athanor.potentials.mtp import MomentTensorPotential
 from athanor.query._maxvol import ActiveSet
-from athanor.query.doptimality import stacked
+from athanor.query.doptimality import rows_of
 from athanor.structure import FloatArray
 
 SPECIES = ("Al", "Ni")
@@ -139,7 +139,7 @@ class Case:
         self.potential = load(folder / "pot.mtp", SPECIES)
         assert isinstance(self.potential, MomentTensorPotential)
         self.structures = cells(count, seed=3)
-        rows, owners = stacked(self.potential.features(self.structures), by)
+        rows, owners = rows_of(self.potential, self.structures, by)
         active = ActiveSet.of(rows)
         self.rows = active.rows
         self.origins = [-1 if k < 0 else int(owners[k]) for k in active.origins]
@@ -148,6 +148,6 @@ class Case:
 
     def expected(self, by: str) -> FloatArray:
         """max |b A^-1| without any of our code for grading."""
-        rows, owners = stacked(self.potential.features(self.new), by)
+        rows, owners = rows_of(self.potential, self.new, by)
         grades = np.abs(rows @ np.linalg.inv(self.rows)).max(axis=1)
         return np.array([grades[owners == index].max() for index in range(len(self.new))])

@@ -13,7 +13,7 @@ import athanor
 from athanor.data.cfg import read_cfg
 from athanor.data.dataset import Dataset
 from athanor.potentials import HasFeatures
-from athanor.query.doptimality import DOptimalityConfig, stacked
+from athanor.query.doptimality import DOptimalityConfig, rows_of
 from athanor.structure import FloatArray, Frame, Labels
 
 POTENTIALS = ("Mo_L08", "Mo_L12", "Mo_L16")
@@ -37,7 +37,7 @@ def configurations(mtp: Path, name: str) -> list[Atoms]:
 def rows(mtp: Path, name: str, configurations_name: str) -> FloatArray:
     """Rows dE/dtheta / N, (n_structures, n_parameters)."""
     atoms = configurations(mtp, configurations_name)
-    return stacked(potential(mtp, name).features(atoms), "structure")[0]
+    return rows_of(potential(mtp, name), atoms, "structure")[0]
 
 
 def unlabelled(atoms: list[Atoms]) -> Dataset:

@@ -12,7 +12,7 @@ from mlip_states import ENERGIES, SPECIES, Case, second, third
 from athanor.errors import AthanorError, FormatError
 from athanor.loading import load
 from athanor.potentials._mtp.mlip_state import read_state
-from athanor.query.doptimality import DOptimalityConfig, stacked
+from athanor.query.doptimality import DOptimalityConfig, rows_of
 from athanor.query.state import query_from_state
 
 SITES = ENERGIES | {"energy_weight": 0.0, "site_en_weight": 1.0}
@@ -88,7 +88,7 @@ def test_selection_goes_on_from_the_state(case: Case, tmp_path: Path) -> None:
     query = query_from_state(case.potential, path, recipe=DOptimalityConfig(save=1.1))
     chosen = query.select(case.new, query.grade(case.new), 12, np.random.default_rng(0))
     assert chosen
-    rows, _ = stacked(case.potential.features(case.new), "structure")
+    rows, _ = rows_of(case.potential, case.new, "structure")
     grown = query.active.extended(rows, threshold=1.1)
     assert grown.grades(rows).max() <= 1.1 * (1 + 1e-5)
 
