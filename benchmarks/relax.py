@@ -2,7 +2,7 @@
 
     python benchmarks/relax.py POTENTIAL.mtp [--out FILE]
 
-POTENTIAL is a moment tensor potential of molybdenum, e.g. one that benchmarks/molybdenum.py fits.
+POTENTIAL is a moment tensor potential of molybdenum, e.g. one that benchmarks/training.py fits.
 Cells of 15-64 atoms of fcc aluminium (Lennard-Jones) and bcc molybdenum, some with a vacancy,
 strained and shaken, are relaxed to 0.01 eV/Å and 0.1 GPa by ours and by ASE's optimisers on the
 same landscape, with the cell fixed and free, and by ASE's FIRE on ASE's own cell filter. Times are

@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 from athanor.cli import main
+from athanor.cli.files import labelled
 from athanor.data.formats import write_structures
+from athanor.data.metrics import errors as measure
 from athanor.errors import FitError, FolderError
+from athanor.loading import load
 from athanor.potentials._mtp.checkpoint import Checkpoint
 from athanor.potentials.mtp import MtpConfig
 from athanor.testing.structures import dense
@@ -132,3 +135,32 @@ def test_two_at_once_are_refused(
     assert "another fit is writing" in capsys.readouterr().err
     os.close(handle)
     assert main([*line, str(tmp_path / "p")]) == 0
+
+
+def test_going_on_from_a_potential(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No search: the radial functions are those given, and some steps further."""
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    assert main([*line, first]) == 0
+    assert main([*line, second, "--start", first, "--seed", "7"]) == 0
+    capsys.readouterr()
+    train = labelled(tmp_path / "t.extxyz", species=None)
+    before, after = (
+        measure(load(Path(path)).predict(train.structures), train.labels).as_dict()
+        for path in (first, second)
+    )
+    cold = tmp_path / "cold"
+    assert main([*line, str(cold), "--seed", "7"]) == 0
+    assert after["forces_eV_per_A"]["rmse"] <= 1.05 * before["forces_eV_per_A"]["rmse"]
+    assert (cold / "potential.mtp").read_bytes() != (
+        tmp_path / "second" / "potential.mtp"
+    ).read_bytes()
+
+
+def test_a_start_that_is_not_there(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*line, str(tmp_path / "p"), "--start", str(tmp_path / "nothing")]) == 1
+    assert "nothing" in capsys.readouterr().err
+    assert not list(tmp_path.glob("p*"))

@@ -32,6 +32,17 @@ from athanor.errors import ConfigError, FormatError
 from athanor.loading import PUBLISHED
 from athanor.potentials import Potential, PotentialConfig
 
+StartOption = Annotated[
+    Path | None,
+    typer.Option("--start", help="Potential to go on from, fitted with this recipe."),
+]
+FractionOption = Annotated[
+    float,
+    typer.Option(
+        "--valid-fraction", min=0, max=0.9, help="Without --valid: share of TRAINING set apart."
+    ),
+]
+
 
 def fit(
     recipe: Annotated[
@@ -44,12 +55,8 @@ def fit(
     valid: Annotated[
         Path | None, typer.Option("--valid", help="Labelled structures that tell when to stop.")
     ] = None,
-    valid_fraction: Annotated[
-        float,
-        typer.Option(
-            "--valid-fraction", min=0, max=0.9, help="Without --valid: share of TRAINING set apart."
-        ),
-    ] = 0.0,
+    valid_fraction: FractionOption = 0.0,
+    start: StartOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds, equal bits.")] = 0,
     species: SpeciesOption = None,
 ) -> None:
@@ -65,11 +72,12 @@ def fit(
         train, held_out = train.split(valid_fraction, seed=seed)
     else:
         held_out = labelled(valid, species=order)
+    first = None if start is None else open_potential(start, species=order).potential
     judges = f", stopped by {_size(held_out)}" if len(held_out) else ""
     print(f"fitting {_name(config)} to {_size(train)}{judges}")
     begin = time.monotonic()
     with workplace(out) as folder, watched(folder):
-        potential = config.fit(train, held_out, seed=seed, workdir=folder)
+        potential = config.fit(train, held_out, seed=seed, workdir=folder, start=first)
         potential.save(out)
     print(f"fitted in {duration(time.monotonic() - begin)}, saved in {out}")
     parts = (("training", train, training), ("validation", held_out, valid or training))
