@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 
 namespace athanor::bindings {
@@ -83,6 +84,8 @@ struct Wanted {
 nb::list evaluate_all(const std::vector<const MtpProgram*>& programs, const Positions& positions, const Types& types,
                       const Cell& cell, const Periodic& periodic, bool forces, bool features, bool summed,
                       int threads, const std::string& isa, SkinList* skin) {
+    for (const MtpProgram* p : programs)
+        if (!p) throw std::invalid_argument("None is no potential");
     if (programs.empty()) throw std::invalid_argument("at least one potential is needed");
     const System s = system_of(positions, types, cell, periodic, programs[0]->spec.n_species);
     const std::size_t n = positions.shape(0);
@@ -184,7 +187,10 @@ nb::ndarray<nb::numpy, double> design_many(const MtpProgram& p, const Positions&
             }
         };
         std::vector<std::thread> pool;
-        for (int t = 1; t < threads; ++t) pool.emplace_back(work);
+        try {
+            for (int t = 1; t < threads; ++t) pool.emplace_back(work);
+        } catch (const std::system_error&) { // no more threads are to be had: these do all
+        }
         work();
         for (std::thread& t : pool) t.join();
     }

@@ -5,6 +5,7 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 
 namespace athanor {
@@ -57,8 +58,14 @@ void parallel(std::size_t n, Work work) {
         }
     };
     std::vector<std::thread> threads;
-    for (std::size_t t = 1; t < n; ++t) threads.emplace_back(guarded, t);
+    std::size_t begun = 1;
+    try {
+        threads.reserve(n);
+        for (; begun < n; ++begun) threads.emplace_back(guarded, begun);
+    } catch (const std::system_error&) { // no more threads are to be had: the rest is done here
+    }
     guarded(0);
+    for (std::size_t t = begun; t < n; ++t) guarded(t);
     for (std::thread& thread : threads) thread.join();
     for (const auto& error : errors)
         if (error) std::rethrow_exception(error);
@@ -124,11 +131,20 @@ void clear(MtpResult& r, const MtpProgram& p, int n_atoms, double volume) {
 }
 
 void check(const Programs& programs, const std::vector<MtpResult>& results) {
-    if (programs.empty() || programs.size() != results.size())
+    if (programs.empty() || !programs[0] || programs.size() != results.size())
         throw std::invalid_argument("one result for each of at least one potential is needed");
     for (const MtpProgram* p : programs)
-        if (p->spec.n_species != programs[0]->spec.n_species || p->spec.max_dist != programs[0]->spec.max_dist)
+        if (!p || p->spec.n_species != programs[0]->spec.n_species || p->spec.max_dist != programs[0]->spec.max_dist)
             throw std::invalid_argument("potentials evaluated together have the same species and cutoff");
+}
+
+// Tables of products so large that potentials taking turns in every block would push each other out of
+// the cache (measured: at level 28 eight together took 1.4 times as long as one after the other).
+bool crowded(const Programs& programs) {
+    std::size_t largest = 0;
+    for (const MtpProgram* p : programs)
+        largest = std::max(largest, (p->forward.entries.size() + p->reverse.entries.size()) * sizeof(Fold::Entry));
+    return largest > (std::size_t{1} << 20);
 }
 
 void fill_lists(const Kernel& kernel, const std::vector<Block>& blocks, SkinList& kept) {
@@ -145,8 +161,7 @@ void fill_lists(const Kernel& kernel, const std::vector<Block>& blocks, SkinList
             points.insert(points.end(), s.points + s.room * l, s.points + s.room * l + counts[l]);
         all.insert(all.end(), counts.begin(), counts.begin() + block.count);
     }
-    kept.fill(0, points, all);
-    kept.finish();
+    kept.fill(points, all);
 }
 
 } // namespace
@@ -173,6 +188,14 @@ Isa widest() {
 void evaluate(const std::vector<const MtpProgram*>& programs, const System& system, std::vector<MtpResult>& results,
               const Evaluation& how) {
     check(programs, results);
+    if (programs.size() > 1 && crowded(programs)) {
+        for (std::size_t m = 0; m < programs.size(); ++m) {
+            std::vector<MtpResult> one = {results[m]};
+            evaluate({programs[m]}, system, one, how);
+            results[m] = one[0];
+        }
+        return;
+    }
     const Kernel kernel = kernel_for(how.isa);
     const double cutoff = programs[0]->spec.max_dist;
     Grid own;
@@ -189,7 +212,7 @@ void evaluate(const std::vector<const MtpProgram*>& programs, const System& syst
         block.listed = how.kept ? how.kept->listed() : nullptr;
         block.keep_basis = features;
     }
-    const std::size_t n_parts = std::max<std::size_t>(1, std::min<std::size_t>(how.n_threads, blocks.size()));
+    const std::size_t n_parts = std::min<std::size_t>(std::max(1, how.n_threads), blocks.size());
     std::vector<std::unique_ptr<Part>> parts(n_parts);
     parallel(n_parts, [&](std::size_t t) {
         parts[t] = std::make_unique<Part>(results, programs, system.n_atoms);

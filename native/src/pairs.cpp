@@ -221,6 +221,7 @@ void sort_atoms(Grid& g, const System& s) {
 } // namespace
 
 void Grid::build(const System& system, double cutoff_radius) {
+    if (system.n_atoms < 1) throw StructureFault("it has no atoms");
     cutoff = cutoff_radius;
     const Frame frame = frame_of(system, cutoff);
     const Points points = points_of(system, frame);

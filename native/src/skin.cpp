@@ -30,7 +30,6 @@ void SkinList::remember(const System& s, double cutoff) {
     ++builds_;
     grid_.build(s, cutoff + skin_);
     x_ = grid_.x, y_ = grid_.y, z_ = grid_.z;
-    chunks_.clear();
     listed_.assign(s.n_atoms, {});
 }
 
@@ -49,25 +48,23 @@ bool SkinList::follow(const System& s, double cutoff) {
     return true;
 }
 
-void SkinList::fill(std::size_t begin, const std::vector<std::int32_t>& points, const std::vector<std::size_t>& counts) {
+void SkinList::fill(const std::vector<std::int32_t>& points, const std::vector<std::size_t>& counts) {
     // the first padding point of the grid is beyond any cutoff
     const std::int32_t far = grid_.start.back();
-    std::vector<std::int32_t> chunk;
-    std::size_t from = 0;
+    points_.clear();
+    auto from = points.begin();
     for (const std::size_t count : counts) {
-        chunk.insert(chunk.end(), points.begin() + from, points.begin() + from + count);
-        chunk.resize((chunk.size() + 7) / 8 * 8, far);
+        points_.insert(points_.end(), from, from + count);
+        points_.resize((points_.size() + 7) / 8 * 8, far);
         from += count;
     }
-    chunks_.push_back(std::move(chunk));
-    const std::int32_t* next = chunks_.back().data();
+    const std::int32_t* next = points_.data();
     for (std::size_t k = 0; k < counts.size(); ++k) {
         const std::size_t padded = (counts[k] + 7) / 8 * 8;
-        listed_[grid_.order[begin + k]] = {next, padded};
+        listed_[grid_.order[k]] = {next, padded};
         next += padded;
     }
+    ready_ = true;
 }
-
-void SkinList::finish() { ready_ = true; }
 
 } // namespace athanor

@@ -150,6 +150,10 @@ void cell_checks() {
     for (int d = 0; d < 9; ++d) thin.cell[d] *= 1e-4;
     expect_throw<StructureFault>([&] { all_pairs(thin, 5.0); }, "absurdly many images are refused");
     const MtpProgram program(spec(1, 1, false));
+    System none = attached(s);
+    none.n_atoms = 0;
+    expect_throw<StructureFault>([&] { all_pairs(none, 4.0); }, "no atoms are refused");
+    expect_throw<StructureFault>([&] { values(program, none, Isa::automatic); }, "no atoms are refused");
     for (int d = 0; d < 3; ++d) s.positions[3 + d] = s.positions[d];
     expect_throw<StructureFault>([&] { values(program, attached(s), Isa::automatic); }, "coincident atoms");
     expect_throw<StructureFault>(

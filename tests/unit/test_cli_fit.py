@@ -164,3 +164,19 @@ def test_a_start_that_is_not_there(
     assert main([*line, str(tmp_path / "p"), "--start", str(tmp_path / "nothing")]) == 1
     assert "nothing" in capsys.readouterr().err
     assert not list(tmp_path.glob("p*"))
+
+
+def test_a_refused_line_leaves_what_an_interrupted_one_left(
+    line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupting(5, KeyboardInterrupt(), patch)
+        assert main([*line, str(tmp_path / "p")]) == 130
+    kept = sorted(path.name for path in (tmp_path / "p.part").iterdir())
+    recipe = (tmp_path / "r.toml").read_text()
+    (tmp_path / "r.toml").write_text(recipe + 'species = ["Al"]\n')
+    assert main([*line, str(tmp_path / "p")]) == 1
+    assert set(kept) <= {path.name for path in (tmp_path / "p.part").iterdir()}
+    (tmp_path / "r.toml").write_text(recipe)
+    assert main([*line, str(tmp_path / "p")]) == 0
+    assert not (tmp_path / "p.part").exists()

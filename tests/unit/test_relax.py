@@ -129,6 +129,17 @@ def test_check_every_spares_grades_but_not_the_last() -> None:
     assert result.harvest.trace["step"].tolist() == [0, 5, 10, 12]
 
 
+def test_a_run_that_is_stuck_between_two_grades_ends_where_it_is() -> None:
+    query = Counting()
+    options = RelaxOptions(fmax=1e-14, steps=2000, check_every=1500)
+    result = relax(rattled(), ARGON, query, options=options)
+    assert result.stopped_by == "stuck"
+    assert 0 < result.harvest.steps < 1500
+    assert len(query.seen) == 2
+    assert result.fmax < 1e-4
+    assert np.abs(ARGON.predict([result.atoms])[0].forces).max() < 1e-4
+
+
 @pytest.mark.parametrize(("error", "stop"), [(True, "distance"), (False, "nan")])
 def test_a_potential_that_fails_on_the_way_ends_the_run(error: bool, stop: str) -> None:
     options = RelaxOptions(fmax=1e-9)

@@ -15,10 +15,8 @@ class SkinList {
     // was built anew and `fill` is due.
     bool follow(const System& system, double cutoff);
 
-    // Take the points within `reach()` of atoms [begin, end) of Grid::order, concatenated, with the
-    // count of each. Chunks may be given in any order; `finish` after the last.
-    void fill(std::size_t begin, const std::vector<std::int32_t>& points, const std::vector<std::size_t>& counts);
-    void finish();
+    // Take the points within `reach()` of all atoms in Grid::order, concatenated, with the count of each.
+    void fill(const std::vector<std::int32_t>& points, const std::vector<std::size_t>& counts);
 
     const Grid& grid() const { return grid_; }
     const Listed* listed() const { return listed_.data(); }
@@ -38,7 +36,7 @@ class SkinList {
     std::vector<std::int32_t> types_;
     double cell_[9] = {};
     bool periodic_[3] = {};
-    std::vector<std::vector<std::int32_t>> chunks_; // the points of the lists
+    std::vector<std::int32_t> points_; // of all lists
     std::vector<Listed> listed_; // per atom
 };
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from athanor.campaign.tasks import Task, canonical
 from athanor.data.durable import make_folder, sync_folder, sync_tree, writing
-from athanor.errors import FormatError, OracleError
+from athanor.errors import FolderError, FormatError, OracleError
 
 RESULT = "result.json"
 WORK = "work"
@@ -74,7 +74,9 @@ class Artefacts:
             try:
                 self._build(task, part, build)
             except BaseException as error:
-                if isinstance(error, Exception) or not resumed:
+                # a full disk is no reason to begin anew once there is room again
+                failed = isinstance(error, Exception) and not isinstance(error, FolderError)
+                if failed or not resumed:
                     shutil.rmtree(part, ignore_errors=True)
                 raise
 

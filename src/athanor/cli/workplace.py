@@ -20,7 +20,7 @@ _MARK = "athanor-fit.lock"
 def workplace(out: Path) -> Iterator[Path]:
     """Yield the folder OUT.part; it is removed unless the block is interrupted or the disk is full.
 
-    The same line then finds it again. Raises FolderError when another process is at work there, or
+    What an earlier, interrupted fit left in it stays when this one is refused. The same line then finds it again. Raises FolderError when another process is at work there, or
     something else is in the way.
     """
     folder = out.with_name(f"{out.name}.part")
@@ -31,13 +31,15 @@ def workplace(out: Path) -> Iterator[Path]:
     make_folder(folder)
     with writing(folder):
         handle = os.open(folder / _MARK, os.O_RDWR | os.O_CREAT, 0o644)
+    left = False
     try:
         _lock(handle, out)
-        if any(path.name != _MARK for path in folder.iterdir()):
+        left = any(path.name != _MARK for path in folder.iterdir())
+        if left:
             print(f"going on with what an interrupted fit of these left in {folder}, if it did")
         yield folder
     except AthanorError as error:
-        if not isinstance(error, FolderError):
+        if not left and not isinstance(error, FolderError):
             shutil.rmtree(folder, ignore_errors=True)
         raise
     else:

@@ -156,6 +156,7 @@ class _Run:
     query: Query | None
     options: RelaxOptions
     done: int = 0
+    judged_at: int = -1
     converged: bool = False
     refused: bool = False
     path: list[PathStep] = field(default_factory=list)
@@ -185,6 +186,8 @@ class _Run:
         try:
             descent = Descent(self.landscape, longest=self.options.max_step)
             descent.run(steps=self.options.steps, after=self._next)
+            if self.judged_at != self.done:  # no step leads further down, between two judged ones
+                self._settle()
         except StructureError as error:
             self.refused = True
             stop: Stop = "nan" if isinstance(error, NotFinite) else "distance"
@@ -203,13 +206,19 @@ class _Run:
         self.judged.grading = (self.done + 1) % options.check_every == 0
         if not last and self.done % options.check_every:
             return True
-        good = self._judge()
-        if self.trial.stopped_by in ("completed", "grade"):
-            self.fmax, self.smax = fmax, smax
+        good = self._settle()
         self.converged = self.converged and good
         return good and not last
 
+    def _settle(self) -> bool:
+        """Judge this structure and, where it is whole, let the result be this one."""
+        good = self._judge()
+        if self.trial.stopped_by in ("completed", "grade"):
+            self.fmax, self.smax = self.landscape.fmax(), self.landscape.smax()
+        return good
+
     def _judge(self) -> bool:
+        self.judged_at = self.done
         labels = self.landscape.labels
         when = f"relaxation step {self.done}"
         good = self.trial.judge(self.moving, labels, self.done, when=when, grade=self.judged.grade)
