@@ -289,6 +289,91 @@ def test_a_run_that_ends_while_it_writes(
     assert not any(name.startswith(".") or name.endswith(".part") for name in names(folder))
 
 
+def killed_before_placing(
+    line: list[str], monkeypatch: pytest.MonkeyPatch, *, survived: int = 0
+) -> None:
+    """Run until all is staged and the first `survived` results are in their place."""
+    place, placed = relaxed._place, []
+
+    def fragile(target: Path) -> None:
+        if len(placed) == survived:
+            raise FolderError("the power is gone")
+        placed.append(target)
+        place(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(relaxed, "_place", fragile)
+        assert main(line) == 1
+
+
+def test_a_killed_run_finished_with_other_places_loses_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["relax", "pot", "many.extxyz", "--steps", "1", "--out"]
+    assert main([*line, "whole.extxyz"]) == 0
+    killed_before_placing([*line, "o.extxyz", "--unrelaxed", "u.extxyz"], monkeypatch)
+    assert main([*line, "o.extxyz"]) == 0
+    assert (folder / "o.extxyz").read_bytes() == (folder / "whole.extxyz").read_bytes()
+    assert names(folder) == {"o.extxyz", "whole.extxyz"}
+    (folder / "o.extxyz").unlink()
+    killed_before_placing([*line, "o.extxyz"], monkeypatch)
+    assert main([*line, "o.extxyz", "--unrelaxed", "u.extxyz"]) == 0
+    assert (folder / "u.extxyz").read_bytes() == (folder / "whole.extxyz").read_bytes()
+    assert (folder / "o.extxyz").read_bytes() == b""
+    assert names(folder) == {"o.extxyz", "u.extxyz", "whole.extxyz"}
+
+
+def test_staged_trajectories_of_other_places_are_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = [*LINE, "--training", "train.extxyz", "--save", "1.01", "--halt", "1.6", "--out"]
+    killed_before_placing([*line, "o.extxyz", "--trajectories", "ways"], monkeypatch)
+    assert ".ways.written" in names(folder)
+    assert main([*line, "o.extxyz"]) == 0
+    assert names(folder) == {"o.extxyz", "o.candidates.extxyz", "o.halted"}
+
+
+def test_places_are_not_changed_once_something_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["relax", "pot", "many.extxyz", "--steps", "1", "--out", "o.extxyz"]
+    killed_before_placing([*line, "--unrelaxed", "u.extxyz"], monkeypatch, survived=1)
+    before = names(folder)
+    capsys.readouterr()
+    for other in ([], ["--unrelaxed", "v.extxyz"]):
+        assert main([*line, *other]) == 1
+        err = capsys.readouterr().err
+        assert "u.extxyz holds results of this job already" in err
+        assert err.endswith("finish it with the same line --unrelaxed u.extxyz\n")
+        assert names(folder) == before
+    assert main([*line, "--unrelaxed", "u.extxyz"]) == 0
+    assert names(folder) == {"o.extxyz", "u.extxyz"}
+    assert len(read_frames("u.extxyz")) == 8
+
+
+def test_places_that_were_not_asked_for_are_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["relax", "pot", "many.extxyz", "--steps", "1", "--out", "o.extxyz"]
+    killed_before_placing(line, monkeypatch)
+    (folder / ".o.written.extxyz").rename(folder / "o.extxyz")
+    assert main([*line, "--unrelaxed", "u.extxyz"]) == 1
+    assert capsys.readouterr().err.endswith("with the same line without --unrelaxed\n")
+    assert main(line) == 0
+    assert len(read_frames("o.extxyz")) == 8
+
+
+@pytest.mark.parametrize("marker", [b"", b"[]"])
+def test_a_marker_without_places_is_staged_anew(
+    folder: Path, marker: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["relax", "pot", "many.extxyz", "--steps", "1", "--out", "o.extxyz"]
+    killed_before_placing([*line, "--unrelaxed", "u.extxyz"], monkeypatch)
+    (folder / "o.extxyz.part" / relaxed.PLACING).write_bytes(marker)
+    assert main(line) == 0
+    assert len(read_frames("o.extxyz")) == 8
+
+
 def test_results_that_were_removed_are_written_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from athanor.cli.files import refuse_existing
 from athanor.data.durable import make_folder, sync_folder, write_file, writing
-from athanor.errors import ConfigError
+from athanor.errors import ConfigError, FolderError
 
 if TYPE_CHECKING:
     from athanor.campaign._ended import Ended
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from athanor.data.writer import StructureWriter
 
 PLACING = "placing"
-"""In the folder of a job: all is written, and is being put into place."""
+"""In the folder of a job: all is written, and is being put into these places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,51 @@ class Places:
                     f"{one}: relaxed structures have labels, which can be written only to "
                     f"{', '.join(SUFFIXES)}; give the file such a suffix"
                 )
-        if not (self.part / PLACING).exists():
-            for one in named:
-                refuse_existing(one)
+        before = self.begun()
+        if before == self.by_option():
+            return
+        self.refuse_placed(before)
+        for one in named:
+            refuse_existing(one)
+
+    def by_option(self) -> dict[str, str]:
+        """Option -> its place as seen from the folder of `out`; only those that are given."""
+        given = {
+            "--trajectories": self.trajectories,
+            "--unrelaxed": self.unrelaxed,
+            "--candidates": self.candidates,
+            "--out": self.out,
+        }
+        home = self.out.parent.resolve()
+        return {
+            option: os.path.relpath(one.parent.resolve() / one.name, home)
+            for option, one in given.items()
+            if one is not None
+        }
+
+    def begun(self) -> dict[str, str]:
+        """As `by_option`, of the run that was killed while it put results into place, if any."""
+        try:
+            found = json.loads((self.part / PLACING).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(found, dict):
+            return {}
+        return {str(option): str(place) for option, place in found.items()}
+
+    def refuse_placed(self, before: dict[str, str]) -> None:
+        """Raise FolderError where results are in place already under names other than these."""
+        targets = {option: self.out.parent / place for option, place in before.items()}
+        placed = [one for one in targets.values() if one.exists() and not _staged(one).exists()]
+        now = self.by_option()
+        if not placed or before == now:
+            return
+        wanted = [f"{option} {one}" for option, one in targets.items() if option != "--out"]
+        left_out = [f"without {option}" for option in now if option not in before]
+        raise FolderError(
+            f"{placed[0]} holds results of this job already, which was begun with other places: "
+            f"finish it with the same line {' '.join([*wanted, *left_out])}"
+        )
 
 
 @dataclass(slots=True)
@@ -90,10 +134,12 @@ def write(
     Nothing is at its place before everything is written; a run that was killed in between goes on
     here. Raises FolderError.
     """
-    marker = places.part / PLACING
-    if not (marker.exists() and all(one.exists() or _staged(one).exists() for one in places.files)):
+    before, now = places.begun(), places.by_option()
+    places.refuse_placed(before)
+    if before != now or not all(one.exists() or _staged(one).exists() for one in places.files):
+        _forget(places, before)
         _stage(places, done, count, species=species)
-        write_file(marker, b"")
+        write_file(places.part / PLACING, json.dumps(now).encode())
     summary = Summary()
     for index in range(count):
         summary.take(done[index])
@@ -102,6 +148,19 @@ def write(
         _place(target)
     _finish(places.part)
     return summary
+
+
+def _forget(places: Places, before: dict[str, str]) -> None:
+    """Remove what was staged for these places, and then what says that it is whole."""
+    for place in before.values():
+        staged = _staged(places.out.parent / place)
+        with writing(staged):
+            if staged.is_dir():
+                shutil.rmtree(staged)
+            else:
+                staged.unlink(missing_ok=True)
+    with writing(places.part):
+        (places.part / PLACING).unlink(missing_ok=True)
 
 
 def _finish(part: Path) -> None:
