@@ -179,6 +179,16 @@ def test_another_line_is_told_what_differs(tmp_path: Path) -> None:
         Relaxations(tmp_path / "a", LINE)
 
 
+def test_a_folder_of_a_version_with_other_options(tmp_path: Path) -> None:
+    Relaxations(tmp_path / "a", LINE)
+    Relaxations(tmp_path / "a", {**LINE, "--new": "none"})  # not given: nothing differs
+    with pytest.raises(FolderError, match=r"with another --new \(was none, is 3\); give the"):
+        Relaxations(tmp_path / "a", {**LINE, "--new": "3"})
+    Relaxations(tmp_path / "b", {**LINE, "--gone": "3"})
+    with pytest.raises(FolderError, match=r"with another --gone \(was 3, is none\); give the"):
+        Relaxations(tmp_path / "b", LINE)
+
+
 def test_a_disk_that_is_full_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = Relaxations(tmp_path / "a", LINE)
 

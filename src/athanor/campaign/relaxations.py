@@ -166,7 +166,11 @@ def _claim(folder: Path, line: dict[str, str]) -> None:
         return
     try:
         before = json.loads(header.read_text(encoding="utf-8"))
-        different = [name for name in line if before.get(name) != line[name]]
+        # a version with fewer options began it, or one with more: an option not given is "none"
+        names = [*line, *(name for name in before if name not in line)]
+        was = {name: str(before.get(name, "none")) for name in names}
+        now = {name: str(line.get(name, "none")) for name in names}
+        different = [name for name in names if was[name] != now[name]]
     except (OSError, ValueError, AttributeError):
         raise FolderError(
             f"{folder} is in the way and was not made by athanor relax; move it or give another "
@@ -174,9 +178,10 @@ def _claim(folder: Path, line: dict[str, str]) -> None:
         ) from None
     if different:
         name = different[0]
-        was = f" (was {before[name]}, is {line[name]})" if len(str(line[name])) < 32 else ""
+        told = max(len(was[name]), len(now[name])) < 32
+        change = f" (was {was[name]}, is {now[name]})" if told else ""
         raise FolderError(
-            f"{folder} holds unfinished relaxations with another {name}{was}; give the line they "
+            f"{folder} holds unfinished relaxations with another {name}{change}; give the line they "
             "were begun with to finish them, or remove the folder, or give another --out"
         )
 
