@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Sequence
@@ -189,6 +190,32 @@ def test_a_folder_of_a_version_with_other_options(tmp_path: Path) -> None:
         Relaxations(tmp_path / "b", LINE)
 
 
+def test_a_kill_while_the_header_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / f".{HEADER}.4711.part").write_text("{")
+    (tmp_path / "a" / "lock").write_text("4711")
+    assert len(Relaxations(tmp_path / "a", LINE)) == 0
+    assert (tmp_path / "a" / HEADER).exists()
+
+
+def test_what_cannot_be_read_for_once_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structures = rattled(2)
+    whole = run(tmp_path / "a", structures)
+    before = {path: path.read_bytes() for path in (tmp_path / "a").glob("*.npz")}
+
+    def broken(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", broken)
+        assert len(Relaxations(tmp_path / "a", LINE)) == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "a").glob("*.npz")} == before
+    assert len(Relaxations(tmp_path / "a", LINE)) == 2
+    assert run(tmp_path / "a", structures) == whole
+
+
 def test_a_disk_that_is_full_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = Relaxations(tmp_path / "a", LINE)
 
@@ -231,8 +258,21 @@ def test_fingerprints_know_names_and_bytes(tmp_path: Path) -> None:
     assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
     (tmp_path / "a" / "one").write_text("2")
     assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
-    with pytest.raises(FolderError):
+    with pytest.raises(FormatError, match=r"absent: it cannot be read \(No such file"):
         fingerprint(tmp_path / "absent")
+
+
+def test_an_input_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one").write_text("1")
+
+    def denied(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(FormatError, match=r"one: it cannot be read \(Permission denied\)"):
+        fingerprint(tmp_path)
 
 
 def _odd(number: int) -> None:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from athanor.campaign._ended import Ended, packed, unpacked
 from athanor.campaign.lock import NAME as LOCK
 from athanor.campaign.pools import WorkerLost, performed
-from athanor.data.durable import make_folder, write_file, writing
+from athanor.data.durable import make_folder, write_file
 from athanor.data.packing import npz_bytes, read_npz
 from athanor.errors import FolderError, FormatError
 from athanor.potentials import Potential
@@ -81,9 +81,9 @@ class Relaxations:
         for path in sorted(folder.glob("*-*.npz")):
             try:
                 self._where.update((one.index, path) for one in _read(path))
-            except FormatError:  # a disk that lost it; it is done again
-                with writing(path):
-                    path.unlink()
+            except FormatError:
+                # done again; the file stays, since what cannot be read now may be read next time
+                continue
         self._read = lru_cache(maxsize=HELD)(_read)
 
     def __len__(self) -> int:
@@ -161,7 +161,8 @@ def _claim(folder: Path, line: dict[str, str]) -> None:
     """Make the folder this line's own, or find that it is."""
     header = folder / HEADER
     make_folder(folder)
-    if {one.name for one in folder.iterdir()} <= {LOCK}:
+    # a name with a dot is what a kill leaves of a file that was being written
+    if all(one.name == LOCK or one.name.startswith(".") for one in folder.iterdir()):
         write_file(header, json.dumps(line, indent=1).encode())
         return
     try:
@@ -181,17 +182,21 @@ def _claim(folder: Path, line: dict[str, str]) -> None:
         told = max(len(was[name]), len(now[name])) < 32
         change = f" (was {was[name]}, is {now[name]})" if told else ""
         raise FolderError(
-            f"{folder} holds unfinished relaxations with another {name}{change}; give the line they "
-            "were begun with to finish them, or remove the folder, or give another --out"
+            f"{folder} holds unfinished relaxations with another {name}{change}; give the line "
+            "they were begun with to finish them, or remove the folder, or give another --out"
         )
 
 
 def fingerprint(path: Path) -> str:
-    """Hash of a file, or of all files of a folder with their names. Raises FolderError."""
+    """Hash of a file, or of all files of a folder with their names. Raises FormatError."""
     digest = hashlib.sha256()
-    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
-    with writing(path):
+    one = path
+    try:
+        files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
         for one in files:
             digest.update(f"{one.relative_to(path)}\n".encode())
             digest.update(hashlib.sha256(one.read_bytes()).digest())
+    except OSError as error:
+        said = f"it cannot be read ({error.strerror or error}); make it readable, or give another"
+        raise FormatError(one, None, said) from error
     return digest.hexdigest()
