@@ -267,7 +267,8 @@ def test_a_run_that_ends_while_it_writes(
     line = [*LINE, "--training", "train.extxyz", "--save", "1.01", "--halt", "1.6", "--out"]
     apart = ["--unrelaxed"]
     assert main([*line, "whole.extxyz", *apart, "whole.left.extxyz"]) == 0
-    place, placed = relaxed._place, []
+    place = relaxed._place
+    placed: list[Path] = []
 
     def fragile(target: Path) -> None:
         if len(placed) == survived:
@@ -293,7 +294,8 @@ def killed_before_placing(
     line: list[str], monkeypatch: pytest.MonkeyPatch, *, survived: int = 0
 ) -> None:
     """Run until all is staged and the first `survived` results are in their place."""
-    place, placed = relaxed._place, []
+    place = relaxed._place
+    placed: list[Path] = []
 
     def fragile(target: Path) -> None:
         if len(placed) == survived:
@@ -387,6 +389,12 @@ def test_results_that_were_removed_are_written_again(
     assert main([*LINE, "--out", "o.extxyz"]) == 0
     assert (folder / "o.extxyz").read_bytes() == before
     assert names(folder) == {"o.extxyz"}
+
+
+def test_the_help_says_what_grading_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["relax", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "All steps of a graded relaxation are kept in memory until it ends." in said
 
 
 def test_two_runs_do_not_write_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

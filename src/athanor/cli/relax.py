@@ -85,7 +85,11 @@ MinDistShareOption = Annotated[
 ]
 TrainingOption = Annotated[
     Path | None,
-    typer.Option("--training", help="Training set, or MLIP's state: grade every step on the way."),
+    typer.Option(
+        "--training",
+        help="Training set, or MLIP's state: grade every step on the way. All steps of a graded "
+        "relaxation are kept in memory until it ends.",
+    ),
 ]
 SaveOption = Annotated[
     float | None,
