@@ -260,36 +260,6 @@ def test_a_killed_run_carries_on(folder: Path, capsys: pytest.CaptureFixture[str
     assert {"o.extxyz", "whole.extxyz", "lots.extxyz"} == names(folder)
 
 
-@pytest.mark.parametrize("survived", range(4))
-def test_a_run_that_ends_while_it_writes(
-    folder: Path, survived: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = [*LINE, "--training", "train.extxyz", "--save", "1.01", "--halt", "1.6", "--out"]
-    apart = ["--unrelaxed"]
-    assert main([*line, "whole.extxyz", *apart, "whole.left.extxyz"]) == 0
-    place = relaxed._place
-    placed: list[Path] = []
-
-    def fragile(target: Path) -> None:
-        if len(placed) == survived:
-            raise FolderError("the power is gone")
-        placed.append(target)
-        place(target)
-
-    monkeypatch.setattr(relaxed, "_place", fragile)
-    assert main([*line, "o.extxyz", *apart, "o.left.extxyz"]) == 1
-    assert not (folder / "o.extxyz").exists()
-    monkeypatch.setattr(relaxed, "_place", place)
-    assert main([*line, "o.extxyz", *apart, "o.left.extxyz"]) == 0
-    for suffix in (".extxyz", ".left.extxyz", ".candidates.extxyz"):
-        whole, again = (folder / f"{stem}{suffix}" for stem in ("whole", "o"))
-        assert whole.read_bytes() == again.read_bytes()
-    assert len(list((folder / "o.halted").iterdir())) == len(
-        list((folder / "whole.halted").iterdir())
-    )
-    assert not any(name.startswith(".") or name.endswith(".part") for name in names(folder))
-
-
 def killed_before_placing(
     line: list[str], monkeypatch: pytest.MonkeyPatch, *, survived: int = 0
 ) -> None:
@@ -306,6 +276,26 @@ def killed_before_placing(
     with monkeypatch.context() as patch:
         patch.setattr(relaxed, "_place", fragile)
         assert main(line) == 1
+
+
+@pytest.mark.parametrize("survived", range(4))
+def test_a_run_that_ends_while_it_writes(
+    folder: Path, survived: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = [*LINE, "--training", "train.extxyz", "--save", "1.01", "--halt", "1.6", "--out"]
+    apart = ["--unrelaxed"]
+    assert main([*line, "whole.extxyz", *apart, "whole.left.extxyz"]) == 0
+    again = [*line, "o.extxyz", *apart, "o.left.extxyz"]
+    killed_before_placing(again, monkeypatch, survived=survived)
+    assert not (folder / "o.extxyz").exists()
+    assert main(again) == 0
+    for suffix in (".extxyz", ".left.extxyz", ".candidates.extxyz"):
+        whole, other = (folder / f"{stem}{suffix}" for stem in ("whole", "o"))
+        assert whole.read_bytes() == other.read_bytes()
+    assert len(list((folder / "o.halted").iterdir())) == len(
+        list((folder / "whole.halted").iterdir())
+    )
+    assert not any(name.startswith(".") or name.endswith(".part") for name in names(folder))
 
 
 def test_a_killed_run_finished_with_other_places_loses_nothing(
