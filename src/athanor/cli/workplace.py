@@ -20,8 +20,9 @@ _MARK = "athanor-fit.lock"
 def workplace(out: Path) -> Iterator[Path]:
     """Yield the folder OUT.part; it is removed unless the block is interrupted or the disk is full.
 
-    What an earlier, interrupted fit left in it stays when this one is refused. The same line then finds it again. Raises FolderError when another process is at work there, or
-    something else is in the way.
+    What an earlier, interrupted fit left in it stays when this one is refused. The same line then
+    finds it again. Raises FolderError when another process is at work there, or something else is
+    in the way.
     """
     folder = out.with_name(f"{out.name}.part")
     if folder.is_symlink() or (folder.exists() and not (folder / _MARK).is_file()):

@@ -94,8 +94,8 @@ class DOptimalQuery:
 
         MaxVol exchanges active rows with rows of the pool where each label multiplies the volume by
         `save` at least; the structures whose rows are active at the end are selected, those with
-        the largest grade first, at most `budget` of them. Equal structures count once; rows that are
-        not finite (grade inf) cannot become active, so that such structures are not selected.
+        the largest grade first, at most `budget` of them. Equal structures count once; rows that
+        are not finite (grade inf) cannot become active: such structures are not selected.
         Deterministic: neither `rng` nor `grades` is used.
         """
         rows = len(pool) if self.by == "structure" else sum(map(len, pool))
