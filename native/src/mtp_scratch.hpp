@@ -54,7 +54,8 @@ constexpr int unroll_forward = 4, unroll_backward = 2;
 double core_repulsion(int first, int second, double r, double reach, double& slope);
 
 // Each returns 0 when done, or the neighbours to make room for when scratch.room is too small.
-// `run_block` has one target for each potential; `list_block` leaves the points within `reach` of each lane's atom in scratch.points.
+// `run_block` has one target for each potential; `list_block` leaves the points within `reach` of each
+// lane's atom in scratch.points.
 namespace plain {
 std::size_t run_block(const Block&, Scratch&, BlockTarget* targets);
 std::size_t list_block(const Block&, Scratch&, double reach, std::size_t* counts);

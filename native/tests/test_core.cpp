@@ -273,6 +273,22 @@ void together_is_each_alone() {
     expect_throw<std::invalid_argument>([&] { evaluate({&first, &third}, system, results, {}); }, "cutoffs differ");
 }
 
+// Tables so large that potentials are evaluated one after the other.
+void large_tables_together() {
+    Sample s = sample(8, 2, false);
+    MtpSpec large = spec(8, 2, false);
+    for (int n = 0; n < 50'000; ++n) large.times.push_back({n % 10, 10, 1, 14});
+    const MtpProgram first(large), second(spec(9, 2, false));
+    const System& system = attached(s);
+    std::vector<double> f1(3 * system.n_atoms), f2(3 * system.n_atoms);
+    std::vector<MtpResult> results(2);
+    results[0].forces = f1.data(), results[1].forces = f2.data();
+    evaluate({&first, &second}, system, results, {1, Isa::automatic, nullptr});
+    const Values one = values(first, system, Isa::automatic), two = values(second, system, Isa::automatic);
+    expect(results[0].energy == one.result.energy && results[1].energy == two.result.energy, "energies");
+    expect(distance(f1, one.forces) == 0 && distance(f2, two.forces) == 0, "forces");
+}
+
 void mtp_design_matches_values() {
     for (Isa isa : {Isa::plain, Isa::avx2, Isa::avx512}) {
         if (!supported(isa)) continue;
@@ -327,6 +343,7 @@ void program_refuses() {
     };
     refused("radial of the wrong size", [](MtpSpec& s) { s.radial.pop_back(); });
     refused("a NaN coefficient", [](MtpSpec& s) { s.moment_coeffs[0] = std::nan(""); });
+    refused("too many Chebyshev functions", [](MtpSpec& s) { s.n_chebyshev = max_chebyshev + 1; });
     refused("min_dist above max_dist", [](MtpSpec& s) { s.min_dist = 9; });
     refused("a radial function that is not there", [](MtpSpec& s) { s.basic[0][0] = 2; });
     refused("a product of moments that are not there", [](MtpSpec& s) { s.times[0][0] = 99; });
@@ -346,6 +363,7 @@ int main(int argc, char** argv) {
         {"skin_follows", skin_follows},
         {"skin_after_a_fault", skin_after_a_fault},
         {"together_is_each_alone", together_is_each_alone},
+        {"large_tables_together", large_tables_together},
         {"mtp_design_matches_values", mtp_design_matches_values},
         {"mtp_core_is_continuous", mtp_core_is_continuous},
         {"program_refuses", program_refuses}};

@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from athanor import _core
 from athanor.calculator import calculator
 from athanor.potentials import Potential, following
 from athanor.potentials.ensemble import Ensemble
@@ -105,3 +106,14 @@ def test_the_calculator_follows() -> None:
         expected = potential.predict([atoms])[0]
         np.testing.assert_allclose(atoms.get_forces(), expected.forces, rtol=0, atol=1e-9)
     assert atoms.calc._following._skin.builds == 1
+
+
+def test_no_potential_among_those_evaluated_together() -> None:
+    potential = MtpConfig.example(seed=9)
+    atoms = crystal(potential, np.random.default_rng(9))
+    types = np.zeros(len(atoms), dtype=np.int32)
+    arguments = (atoms.positions, types, atoms.cell.array, atoms.pbc)
+    with pytest.raises(ValueError, match="None is no potential"):
+        _core.Mtp.evaluate_together([potential._program, None], *arguments)
+    with pytest.raises(ValueError, match="at least one potential"):
+        _core.Mtp.evaluate_together([], *arguments)
