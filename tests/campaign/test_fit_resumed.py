@@ -16,6 +16,7 @@ from ase.build import bulk
 from athanor.campaign.artefact import WORK, Artefacts
 from athanor.campaign.tasks import Kind, Task
 from athanor.data.dataset import Dataset
+from athanor.errors import FolderError
 from athanor.potentials import FIT_LOG
 from athanor.potentials._mtp.checkpoint import Checkpoint
 from athanor.potentials.mtp import MtpConfig
@@ -82,19 +83,22 @@ def test_the_next_worker_goes_on(tmp_path: Path) -> None:
     assert not list((tmp_path / "a").glob("*.part"))
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), FolderError("the disk is full")])
 @pytest.mark.parametrize(("kind", "kept"), [("fit", True), ("sample", False)])
-def test_only_fits_keep_their_scratch(kind: Kind, kept: bool, tmp_path: Path) -> None:
+def test_only_fits_keep_their_scratch(
+    kind: Kind, kept: bool, end: BaseException, tmp_path: Path
+) -> None:
     task, seen = Task(kind, {}), []
 
     def build(part: Path, work: Path) -> dict[str, Any]:
         seen.append((work / "step").exists())
         (work / "step").write_text("1")
         if len(seen) == 1:
-            raise KeyboardInterrupt
+            raise end
         return {"seconds": 0.0, "summary": {}}
 
     artefacts = Artefacts(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(end)):
         artefacts.make(task, build)
     artefacts.make(task, build)
     assert seen == [False, kept]
