@@ -43,7 +43,9 @@ ONLY_IN = {
     "rich": ("cli/",),
     "matplotlib": ("report/",),
     "jinja2": ("report/",),
-    "torch": (),
+    "torch": ("potentials/_ani/", "potentials/_hipnn/"),
+    "hippynn": ("potentials/_hipnn/",),
+    "safetensors.torch": (),
     # the conformance suite sends a potential through a real process pool
     "concurrent": ("campaign/", "testing/"),
     "concurrent.futures.ProcessPoolExecutor": ("campaign/pools.py", "testing/"),

@@ -1,0 +1,115 @@
+"""What an ANI ensemble consists of (Smith et al. 2017, doi 10.1039/C6SC05720A, and 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from athanor.structure import FloatArray
+
+CELU_ALPHA = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class AevSpec:
+    """Atomic environment vector: radial and modified angular symmetry functions.
+
+    G_s = sum_j 0.25 exp(-eta_r (r_ij - shf_r[s])^2) fc(r_ij; radial_cutoff), per neighbour species;
+    G_az = sum_{j<k} 2 ((1 + cos(theta - shf_z[z])) / 2)^zeta
+    exp(-eta_a ((r_ij + r_ik) / 2 - shf_a[a])^2) fc(r_ij; angular_cutoff) fc(r_ik; angular_cutoff),
+    per unordered pair of neighbour species, with theta = acos(0.95 cos theta_jik).
+
+    Order of components: radial (species, s), then angular (pair of species, a, z), pairs in the
+    order (0,0), (0,1), ..., (1,1), ...
+
+    Attributes
+    ----------
+    species : chemical symbols in the order of the species indices.
+    radial_cutoff, angular_cutoff : Å.
+    eta_r, eta_a : 1/Å².
+    shf_r, shf_a : Å.
+    zeta : exponent of the angle.
+    shf_z : radians.
+    """
+
+    species: tuple[str, ...]
+    radial_cutoff: float
+    angular_cutoff: float
+    eta_r: float
+    shf_r: tuple[float, ...]
+    eta_a: float
+    zeta: float
+    shf_a: tuple[float, ...]
+    shf_z: tuple[float, ...]
+
+    @property
+    def n_radial(self) -> int:
+        """Radial components."""
+        return len(self.species) * len(self.shf_r)
+
+    @property
+    def n_angular(self) -> int:
+        """Angular components."""
+        n = len(self.species)
+        return n * (n + 1) // 2 * len(self.shf_a) * len(self.shf_z)
+
+    @property
+    def length(self) -> int:
+        """Components of the whole vector."""
+        return self.n_radial + self.n_angular
+
+    @property
+    def cutoff(self) -> float:
+        """The larger cutoff, Å."""
+        return max(self.radial_cutoff, self.angular_cutoff)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """The multilayer perceptrons of one species, all members of the ensemble side by side.
+
+    Attributes
+    ----------
+    weights : per layer (n_members, n_out, n_in), float32.
+    biases : per layer (n_members, n_out), float32. The last layer has n_out = 1 and is linear, the
+        others end in CELU(alpha = 0.1).
+    """
+
+    weights: tuple[NDArray[np.float32], ...]
+    biases: tuple[NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AniModel:
+    """An ensemble of networks on one environment vector.
+
+    E_m = sum_i (scale * network_m(G_i) + offsets[m, species_i]), eV; the prediction is the mean
+    over the members m.
+
+    Attributes
+    ----------
+    aev : the environment vector.
+    networks : one for each species.
+    offsets : (n_members, n_species), eV.
+    scale : eV of one unit of a network's output.
+    """
+
+    aev: AevSpec
+    networks: tuple[Network, ...]
+    offsets: FloatArray
+    scale: float
+
+    @property
+    def n_members(self) -> int:
+        return len(self.offsets)
+
+    def member(self, number: int) -> AniModel:
+        """The model of one member alone."""
+        one = slice(number, number + 1)
+        networks = tuple(
+            Network(tuple(w[one] for w in net.weights), tuple(b[one] for b in net.biases))
+            for net in self.networks
+        )
+        return AniModel(self.aev, networks, self.offsets[one], self.scale)
