@@ -1,6 +1,7 @@
 // Shapes of arrays at the boundary: wrong ones cannot reach a kernel.
 #pragma once
 
+#include "athanor/isa.hpp"
 #include "athanor/system.hpp"
 
 #include <nanobind/nanobind.h>
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -45,6 +47,15 @@ nb::ndarray<nb::numpy, T> owned(std::vector<T>&& values, std::initializer_list<s
     return nb::ndarray<nb::numpy, T>(kept->data(), shape, owner);
 }
 
+inline Isa isa_of(const std::string& name) {
+    if (name == "auto") return Isa::automatic;
+    if (name == "plain") return Isa::plain;
+    if (name == "avx2") return Isa::avx2;
+    if (name == "avx512") return Isa::avx512;
+    throw std::invalid_argument("isa must be auto, plain, avx2 or avx512");
+}
+
 void bind_mtp(nb::module_& m);
+void bind_aev(nb::module_& m);
 
 } // namespace athanor::bindings

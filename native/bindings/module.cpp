@@ -29,4 +29,5 @@ NB_MODULE(_core, m) {
         nb::arg("positions"), nb::arg("cell"), nb::arg("periodic"), nb::arg("cutoff"),
         "Directed pairs (i, j, r_j - r_i) closer than the cutoff (Å), images included.");
     bind_mtp(m);
+    bind_aev(m);
 }

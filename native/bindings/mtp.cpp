@@ -30,14 +30,6 @@ std::vector<std::array<std::int32_t, 4>> rows_of(const Table& table) {
     return rows;
 }
 
-Isa isa_of(const std::string& name) {
-    if (name == "auto") return Isa::automatic;
-    if (name == "plain") return Isa::plain;
-    if (name == "avx2") return Isa::avx2;
-    if (name == "avx512") return Isa::avx512;
-    throw std::invalid_argument("isa must be auto, plain, avx2 or avx512");
-}
-
 std::unique_ptr<MtpProgram> make(const Table& basic, const Table& times, const Mapping& mapping, int n_moments,
                                  double min_dist, double max_dist, double scaling, const Radial& radial,
                                  const Vector& species_coeffs, const Vector& moment_coeffs,

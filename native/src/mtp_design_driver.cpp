@@ -13,8 +13,7 @@ namespace {
 using DesignAtom = std::size_t (*)(DesignJob&, DesignScratch&, int);
 
 DesignAtom kernel_for(Isa isa) {
-    if (isa == Isa::automatic) isa = widest();
-    if (!supported(isa)) throw std::invalid_argument("this processor lacks the instruction set asked for");
+    isa = chosen(isa);
 #ifdef ATHANOR_X86
     if (isa == Isa::avx512) return avx512::design_atom;
     if (isa == Isa::avx2) return avx2::design_atom;

@@ -1,12 +1,10 @@
 // Dispatch between instruction sets, and threads of an evaluation.
 #include "mtp_memory.hpp"
+#include "threads.hpp"
 
 #include <cmath>
-#include <exception>
 #include <stdexcept>
 #include <string>
-#include <system_error>
-#include <thread>
 
 namespace athanor {
 namespace {
@@ -18,8 +16,7 @@ struct Kernel {
 };
 
 Kernel kernel_for(Isa isa) {
-    if (isa == Isa::automatic) isa = widest();
-    if (!supported(isa)) throw std::invalid_argument("this processor lacks the instruction set asked for");
+    isa = chosen(isa);
 #ifdef ATHANOR_X86
     if (isa == Isa::avx512) return {avx512::run_block, avx512::list_block, 8};
     if (isa == Isa::avx2) return {avx2::run_block, avx2::list_block, 4};
@@ -44,31 +41,6 @@ std::vector<Block> blocks_of(const Programs& programs, const System& s, const Gr
         begin = end;
     }
     return blocks;
-}
-
-// work(t) for each t below n on a thread of its own; the first exception is thrown again.
-template <typename Work>
-void parallel(std::size_t n, Work work) {
-    std::vector<std::exception_ptr> errors(n);
-    const auto guarded = [&](std::size_t t) {
-        try {
-            work(t);
-        } catch (...) {
-            errors[t] = std::current_exception();
-        }
-    };
-    std::vector<std::thread> threads;
-    std::size_t begun = 1;
-    try {
-        threads.reserve(n);
-        for (; begun < n; ++begun) threads.emplace_back(guarded, begun);
-    } catch (const std::system_error&) { // no more threads are to be had: the rest is done here
-    }
-    guarded(0);
-    for (std::size_t t = begun; t < n; ++t) guarded(t);
-    for (std::thread& thread : threads) thread.join();
-    for (const auto& error : errors)
-        if (error) std::rethrow_exception(error);
 }
 
 void run_blocks(const Kernel& kernel, const std::vector<Block>& blocks, std::size_t begin, std::size_t end,
@@ -165,25 +137,6 @@ void fill_lists(const Kernel& kernel, const std::vector<Block>& blocks, SkinList
 }
 
 } // namespace
-
-bool supported(Isa isa) {
-    switch (isa) {
-    case Isa::automatic:
-    case Isa::plain: return true;
-#ifdef ATHANOR_X86
-    case Isa::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    case Isa::avx512:
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-#endif
-    default: return false;
-    }
-}
-
-Isa widest() {
-    if (supported(Isa::avx512)) return Isa::avx512;
-    return supported(Isa::avx2) ? Isa::avx2 : Isa::plain;
-}
 
 void evaluate(const std::vector<const MtpProgram*>& programs, const System& system, std::vector<MtpResult>& results,
               const Evaluation& how) {

@@ -21,32 +21,13 @@ static inline Found list_of(Scratch& s, int l) {
     return {x, x + s.room, x + 2 * s.room, s.points + s.room * l, s.room - lanes, 0};
 }
 
-// Atoms [first, result) of a block lie so close together that one box around them is searched.
-static inline int box_around(const Block& b, int first, double* low, double* high) {
-    const Grid& g = *b.grid;
-    int next = first;
-    for (; next < b.count; ++next) {
-        const std::int32_t p = g.home[b.atoms[next]];
-        const double r[3] = {g.x[p], g.y[p], g.z[p]};
-        bool wide = false;
-        for (int k = 0; k < 3 && next > first; ++k)
-            wide |= r[k] - low[k] > g.cutoff || high[k] - r[k] > g.cutoff;
-        if (wide) break;
-        for (int k = 0; k < 3; ++k) {
-            low[k] = next == first || r[k] < low[k] ? r[k] : low[k];
-            high[k] = next == first || r[k] > high[k] ? r[k] : high[k];
-        }
-    }
-    return next;
-}
-
 // Search the grid for the neighbours of every lane; 0 or the room that is needed.
 static inline std::size_t search(const Block& b, Scratch& s, double reach, std::size_t* counts) {
     const std::size_t stride = near_room(s.room);
     Found near = {s.near, s.near + stride, s.near + 2 * stride, s.near_point, stride - lanes, 0};
     for (int l = 0; l < b.count;) {
         double low[3] = {}, high[3] = {};
-        const int next = box_around(b, l, low, high);
+        const int next = box_around(*b.grid, b.atoms, b.count, l, low, high);
         if (!near_box(*b.grid, low, high, reach, near)) return near.count / 8 + 1;
         for (; l < next; ++l) {
             Found to = list_of(s, l);

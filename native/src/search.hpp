@@ -42,6 +42,25 @@ static inline void close(Found& list) {
     for (int l = 0; l < lanes; ++l) list.x[list.count + l] = list.y[list.count + l] = list.z[list.count + l] = 1e30;
 }
 
+// Atoms [first, result) of `count` lie so close together that one box around them is searched.
+static inline int box_around(const Grid& g, const std::int32_t* atoms, int count, int first, double* low,
+                             double* high) {
+    int next = first;
+    for (; next < count; ++next) {
+        const std::int32_t p = g.home[atoms[next]];
+        const double r[3] = {g.x[p], g.y[p], g.z[p]};
+        bool wide = false;
+        for (int k = 0; k < 3 && next > first; ++k)
+            wide |= r[k] - low[k] > g.cutoff || high[k] - r[k] > g.cutoff;
+        if (wide) break;
+        for (int k = 0; k < 3; ++k) {
+            low[k] = next == first || r[k] < low[k] ? r[k] : low[k];
+            high[k] = next == first || r[k] > high[k] ? r[k] : high[k];
+        }
+    }
+    return next;
+}
+
 // Rows of bins along x that come within `reach` of a box, one after the other.
 template <typename Visit>
 static inline void visit_rows(const Grid& g, const double* low, const double* high, double reach, Visit visit) {

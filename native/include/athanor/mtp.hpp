@@ -4,6 +4,7 @@
 // Parameter order everywhere: radial coefficients (i, j, mu, q), species_coeffs, moment_coeffs.
 #pragma once
 
+#include "athanor/isa.hpp"
 #include "athanor/pairs.hpp"
 #include "athanor/skin.hpp"
 #include "athanor/system.hpp"
@@ -87,10 +88,6 @@ struct MtpProgram {
 // Place of x^(rank-b) y^b, and of x^(rank-1-b) y^b z, among the monomials.
 constexpr int plain_index(int rank, int b) { return rank * rank + b; }
 constexpr int tall_index(int rank, int b) { return rank * rank + rank + 1 + b; }
-
-enum class Isa { automatic, plain, avx2, avx512 };
-bool supported(Isa isa);
-Isa widest();
 
 // Where results go; null pointers are not wanted. Every array is overwritten.
 struct MtpResult {
