@@ -1,0 +1,73 @@
+"""When rates fall and when a member has learned enough: the plateau schedule of ANI-Al, by member.
+
+The published training divides its rate by two after 100 epochs without a better validation loss
+and ends below 1e-5. Here each member has its own rate and its own end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from athanor.structure import FloatArray
+
+_BETTER = 1e-4
+"""A loss that is lower by a smaller fraction is no better one."""
+
+
+@dataclass(slots=True)
+class Plateau:
+    """The state of the schedule.
+
+    Attributes
+    ----------
+    rates : (n_members,) learning rates; a member whose rate is below `final_rate` has ended.
+    best : (n_members,) best validation loss so far.
+    waited : (n_members,) epochs since.
+    patience, decay, final_rate : see FitSettings.
+    """
+
+    rates: FloatArray
+    best: FloatArray
+    waited: FloatArray
+    patience: int
+    decay: float
+    final_rate: float
+
+    @classmethod
+    def begin(
+        cls, size: int, *, rate: float, patience: int, decay: float, final_rate: float
+    ) -> Plateau:
+        """All members at the same rate."""
+        rates, best = np.full(size, rate), np.full(size, np.inf)
+        return cls(rates, best, np.zeros(size), patience, decay, final_rate)
+
+    @property
+    def running(self) -> NDArray[np.bool_]:
+        """(n_members,) who has not ended."""
+        return self.rates >= self.final_rate
+
+    def see(self, losses: FloatArray) -> NDArray[np.bool_]:
+        """Take in the losses of an epoch; says for which members it is the best so far."""
+        running = self.running
+        better = running & (losses < self.best)
+        # the first loss is better than none; inf - inf is not asked for
+        clearly = running & (
+            losses < np.where(np.isinf(self.best), np.inf, (1 - _BETTER) * self.best)
+        )
+        self.best = np.where(better, losses, self.best)
+        self.waited = np.where(clearly, 0.0, self.waited + running)
+        late = running & (self.waited >= self.patience)
+        self.rates = np.where(late, self.rates * self.decay, self.rates)
+        self.waited = np.where(late, 0.0, self.waited)
+        return better
+
+
+def cooled(epoch: float, max_epochs: int, cooldown: float) -> float:
+    """The factor of all rates at a time, in epochs: 1, then down to 0 over the last share."""
+    begin = (1 - cooldown) * max_epochs
+    if epoch <= begin:
+        return 1.0
+    return max(0.0, (max_epochs - epoch) / (max_epochs - begin))

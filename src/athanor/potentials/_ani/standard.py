@@ -1,0 +1,52 @@
+"""Standardised inputs: mean and spread of environment vectors, and the vectors kept in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from athanor.potentials._ani.evaluation import Aev, geometry
+from athanor.potentials._ani.frames import Frames
+from athanor.potentials._ani.lanes import in_lanes
+from athanor.structure import FloatArray
+
+LEAST_STRETCH = 0.05
+"""Of the largest spread of an input: rarer ones are not blown up to order one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surveyed:
+    """Mean and spread of each input over atoms, and the vectors themselves where they are kept."""
+
+    shift: FloatArray
+    stretch: FloatArray
+    values: NDArray[np.float32] | NDArray[np.float64] | None
+
+
+def surveyed(
+    aev: Aev, frames: Frames, trained: FloatArray, *, keep: bool, double: bool, threads: int
+) -> Surveyed:
+    """Environment vectors of all frames; statistics over those with trained (n_frames,) above 0."""
+    pieces = list(frames.pieces(np.arange(len(frames))))
+
+    def work(piece: NDArray[np.intp]) -> tuple[object, FloatArray, FloatArray, float]:
+        part = frames.take(piece)
+        values = aev.values(*geometry(part), double=double)
+        weights = np.repeat((trained[piece] > 0).astype(float), part.sizes)
+        exact = values.astype(float)
+        first, second = weights @ exact, weights @ exact**2
+        return (values if keep else None), first, second, float(weights.sum())
+
+    found = in_lanes(work, pieces, threads=threads)
+    count = sum(one[3] for one in found)
+    mean = np.sum([one[1] for one in found], axis=0) / count
+    variance = np.sum([one[2] for one in found], axis=0) / count - mean**2
+    spread = np.sqrt(np.maximum(variance, 0.0))
+    largest = float(spread.max(initial=0.0)) or 1.0
+    return Surveyed(
+        shift=mean,
+        stretch=np.maximum(spread, LEAST_STRETCH * largest),
+        values=np.concatenate([one[0] for one in found]) if keep else None,
+    )

@@ -1,0 +1,247 @@
+"""The descent of all members: epochs of steps, a validation after each, and checkpoints."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from athanor.data.packing import Arrays
+from athanor.errors import FitError
+from athanor.potentials._ani.checkpoint import Checkpoint, Numbers
+from athanor.potentials._ani.cost import measured
+from athanor.potentials._ani.evaluation import Evaluation
+from athanor.potentials._ani.frames import Frames
+from athanor.potentials._ani.lanes import in_lanes
+from athanor.potentials._ani.log import FitLog
+from athanor.potentials._ani.loss import Residuals
+from athanor.potentials._ani.schedule import Plateau, cooled
+from athanor.potentials._ani.settings import FitSettings
+from athanor.potentials._ani.shares import Shares
+from athanor.potentials._ani.state import State
+from athanor.structure import FloatArray
+
+_SECONDS_BETWEEN_CHECKPOINTS = 10.0
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What is trained on.
+
+    Attributes
+    ----------
+    frames : training and validation frames.
+    inputs : (n_atoms, n_in) their standardised environment vectors; None to make them when needed.
+    shares : who sees what.
+    """
+
+    frames: Frames
+    inputs: Tensor | None
+    shares: Shares
+
+
+class Trainer:
+    """Trains all members together.
+
+    Parameters
+    ----------
+    evaluation : of losses and gradients.
+    task : the data.
+    settings : how to descend.
+    decays : (n_parameters,) weight decay of each parameter.
+    seed : decides the order of structures.
+    threads : of the evaluation; they do not change bits.
+    """
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        task: Task,
+        settings: FitSettings,
+        *,
+        decays: Tensor,
+        seed: int,
+        threads: int,
+    ) -> None:
+        self._evaluation, self._task, self._settings = evaluation, task, settings
+        self._decays = decays.to(evaluation.device, evaluation.dtype)
+        self._seed, self._threads = seed, threads
+        self._trained = task.shares.trained()
+        self._validated = task.shares.validated()
+
+    def run(self, first: Tensor, *, log: FitLog, checkpoint: Checkpoint) -> Tensor:
+        """(n_members, n_parameters): each member's best parameters.
+
+        Goes on from the checkpoint, where there is one, to the bits of a run without interruption.
+        Raises FitError where a loss is not finite; the checkpoint then is that of the last epoch.
+        """
+        state = self._begin(first)
+        found = checkpoint.read()
+        if found is not None:
+            state.restore(*found)
+            log.resume(found[1]["seconds"])
+        kept, written = state.packed(), time.monotonic()
+        while state.epoch < self._settings.max_epochs and state.plateau.running.any():
+            try:
+                self._epoch(state, log)
+            except FitError:
+                self._write(checkpoint, kept, log)
+                raise
+            kept = state.packed()
+            if time.monotonic() - written >= _SECONDS_BETWEEN_CHECKPOINTS:
+                self._write(checkpoint, kept, log)
+                written = time.monotonic()
+        self._write(checkpoint, kept, log)
+        return state.best
+
+    def epoch_seconds(self, first: Tensor) -> float:
+        """What an epoch takes, by the first piece of the data alone."""
+        piece = next(self._task.frames.pieces(self._trained))
+        frames, inputs = self._piece(piece)
+        shares = self._task.shares.train[:, piece]
+        flat = first.to(self._evaluation.device, self._evaluation.dtype)
+
+        def work() -> None:
+            self._evaluation.gradient(flat, frames, inputs, shares=shares)
+
+        atoms = self._task.frames.sizes
+        share = float(atoms[self._trained].sum() / atoms[piece].sum())
+        return measured(work) * share / self._threads
+
+    def _begin(self, first: Tensor) -> State:
+        settings = self._settings
+        plateau = Plateau.begin(
+            len(first),
+            rate=settings.learning_rate,
+            patience=settings.patience,
+            decay=settings.decay,
+            final_rate=settings.final_rate,
+        )
+        return State.begin(first.to(self._evaluation.device, self._evaluation.dtype), plateau)
+
+    def _write(self, checkpoint: Checkpoint, kept: tuple[Arrays, Numbers], log: FitLog) -> None:
+        arrays, numbers = kept
+        checkpoint.write(arrays, {**numbers, "seconds": log.seconds})
+
+    def _epoch(self, state: State, log: FitLog) -> None:
+        begin = time.monotonic()
+        order = np.random.default_rng([self._seed, state.epoch, 2]).permutation(self._trained)
+        size = self._settings.batch_size
+        n_batches = -(-len(order) // size)
+        total = 0.0
+        for number, batch in enumerate(np.array_split(order, n_batches)):
+            total += self.step(state, batch, epoch=state.epoch + number / n_batches)
+        seconds = time.monotonic() - begin
+        state.epoch += 1
+        losses = self.validation(state) if self._validated else None
+        # without validation frames the last weights are the best there are
+        better = np.ones(len(state.best), dtype=bool)
+        if losses is not None:
+            better = state.plateau.see(losses)
+        mask = torch.from_numpy(better)
+        state.best[mask] = state.descent.mean[mask]
+        n_atoms = int(self._task.frames.sizes[order].sum())
+        log.epoch(
+            state.epoch,
+            self._settings.max_epochs,
+            loss=total / n_batches,
+            valid_loss=None if losses is None else float(losses.mean()),
+            rate=float(state.plateau.rates.max()),
+            running=int(state.plateau.running.sum()),
+            atoms_per_s=round(n_atoms / max(seconds, 1e-9)),
+        )
+
+    def step(self, state: State, batch: Rows, *, epoch: float) -> float:
+        """One step on the structures `batch`; returns their mean loss."""
+        shares = self._task.shares.train
+        evaluate = (
+            self._evaluation.gradient
+            if self._settings.route == "exact"
+            else self._evaluation.displaced_gradient
+        )
+
+        def work(piece: Rows) -> tuple[Tensor, FloatArray]:
+            frames, inputs = self._piece(piece)
+            gradient, found = evaluate(
+                state.descent.flat, frames, inputs, shares=shares[:, piece] / len(batch)
+            )
+            return gradient, found.losses
+
+        pieces = list(self._task.frames.pieces(batch))
+        results = in_lanes(work, pieces, threads=self._threads)
+        losses = shares[:, batch] * np.concatenate([found for _, found in results], axis=1)
+        if not np.isfinite(losses).all():
+            raise self._failure(state, batch)
+        gradient = results[0][0]
+        for other, _ in results[1:]:
+            gradient += other
+        settings = self._settings
+        rates = np.where(state.plateau.running, state.plateau.rates, 0.0)
+        rates = rates * cooled(epoch, settings.max_epochs, settings.cooldown)
+        state.descent.step(
+            gradient,
+            torch.from_numpy(rates[:, None]).to(gradient),
+            decays=self._decays,
+            average=settings.average,
+        )
+        return float(losses.mean())
+
+    def validation(self, state: State) -> FloatArray:
+        """(n_members,) mean losses of the running means on each member's own validation set."""
+        total = np.zeros(len(state.best))
+        for members, chosen in self._validated:
+            found = self._evaluated(state.descent.mean, chosen, members=members)
+            weights = self._task.shares.valid[np.ix_(members, chosen)]
+            total[members] += (weights * found.losses).sum(axis=1)
+        return total / self._task.shares.valid.sum(axis=1)
+
+    def _evaluated(self, flat: Tensor, chosen: Rows, *, members: Rows) -> Losses:
+        """Losses and errors of some members on some frames."""
+
+        def work(piece: Rows) -> Residuals:
+            frames, inputs = self._piece(piece)
+            return self._evaluation.losses(flat, frames, inputs, members=members)
+
+        pieces = list(self._task.frames.pieces(chosen))
+        found = in_lanes(work, pieces, threads=self._threads)
+        return Losses(
+            np.concatenate([one.losses for one in found], axis=1),
+            np.concatenate([one.energy_errors for one in found], axis=1),
+            np.concatenate([one.force_errors for one in found], axis=1),
+        )
+
+    def _piece(self, piece: Rows) -> tuple[Frames, Tensor]:
+        frames = self._task.frames.take(piece)
+        if self._task.inputs is None:
+            return frames, self._evaluation.inputs(frames)
+        return frames, self._task.inputs[torch.from_numpy(self._task.frames.rows(piece))]
+
+    def _failure(self, state: State, batch: Rows) -> FitError:
+        """What to say of a loss that is not finite: the frame that the best weights are worst at."""
+        members = np.arange(len(state.best))
+        found = self._evaluated(state.best, self._trained, members=members)
+        losses = np.where(np.isfinite(found.losses), found.losses, np.inf).max(axis=0)
+        worst = int(np.argmax(losses))
+        energy = float(np.abs(found.energy_errors[:, worst]).max())
+        force = float(found.force_errors[:, worst].max()) ** 0.5
+        return FitError(
+            f"the loss is not finite in epoch {state.epoch + 1}; "
+            f"{self._task.frames.origins[self._trained[worst]]} had the largest residual "
+            f"({energy:.3g} eV/atom, {force:.3g} eV/Å): check its labels, or lower learning_rate; "
+            "the last good weights are in the checkpoint of the working folder"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Losses:
+    """(n_members, n_frames) losses and errors, as in Residuals."""
+
+    losses: FloatArray
+    energy_errors: FloatArray
+    force_errors: FloatArray
