@@ -1,8 +1,8 @@
 """Losses of all members on a piece of the data, and their exact gradient by the weights.
 
 Forces are -J^T g with J the derivative of the environment vectors G and g = dE/dG. The gradient of
-the force term by the weights is that of (J v) . g with J v held fixed, v being the derivative of the
-loss by dE/dr: one product with J^T and one with J. No second derivative of G is ever formed.
+the force term by the weights is that of (J v) . g with J v held fixed, v being the derivative of
+the loss by dE/dr: one product with J^T and one with J. No second derivative of G is ever formed.
 """
 
 from __future__ import annotations
@@ -184,10 +184,9 @@ class Evaluation:
                 first=weights[0] / self._stretch,
                 stretch=self._stretch,
             )
-            for target, value in zip(
-                [*targets[0], *targets[1]], [*found[0], *found[1]], strict=True
-            ):
-                target.copy_(value)
+            for place, values in zip(targets, found, strict=True):
+                for target, value in zip(place, values, strict=True):
+                    target.copy_(value)
         return gradient
 
 

@@ -35,7 +35,8 @@ class Layout:
 
     @property
     def per_species(self) -> int:
-        return sum((fan_in + 1) * out for fan_in, out in zip(self.widths, self.widths[1:]))
+        fan_ins = self.widths[:-1]
+        return sum((n + 1) * out for n, out in zip(fan_ins, self.widths[1:], strict=True))
 
     @property
     def size(self) -> int:
@@ -49,7 +50,7 @@ class Layout:
         for _ in range(self.n_species):
             weights, biases = [], []
             for fan_in, out in zip(self.widths, self.widths[1:], strict=False):
-                weights.append(flat[:, at : at + out * fan_in].unflatten(1, (out, fan_in)))
+                weights.append(flat[:, at : at + out * fan_in].view(-1, out, fan_in))
                 at += out * fan_in
                 biases.append(flat[:, at : at + out])
                 at += out

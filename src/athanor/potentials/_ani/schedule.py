@@ -53,10 +53,7 @@ class Plateau:
         """Take in the losses of an epoch; says for which members it is the best so far."""
         running = self.running
         better = running & (losses < self.best)
-        # the first loss is better than none; inf - inf is not asked for
-        clearly = running & (
-            losses < np.where(np.isinf(self.best), np.inf, (1 - _BETTER) * self.best)
-        )
+        clearly = running & (losses < (1 - _BETTER) * self.best)
         self.best = np.where(better, losses, self.best)
         self.waited = np.where(clearly, 0.0, self.waited + running)
         late = running & (self.waited >= self.patience)

@@ -199,7 +199,8 @@ class Trainer:
             found = self._evaluated(state.descent.mean, chosen, members=members)
             weights = self._task.shares.valid[np.ix_(members, chosen)]
             total[members] += (weights * found.losses).sum(axis=1)
-        return total / self._task.shares.valid.sum(axis=1)
+        means: FloatArray = total / self._task.shares.valid.sum(axis=1)
+        return means
 
     def _evaluated(self, flat: Tensor, chosen: Rows, *, members: Rows) -> Losses:
         """Losses and errors of some members on some frames."""
@@ -223,7 +224,7 @@ class Trainer:
         return frames, self._task.inputs[torch.from_numpy(self._task.frames.rows(piece))]
 
     def _failure(self, state: State, batch: Rows) -> FitError:
-        """What to say of a loss that is not finite: the frame that the best weights are worst at."""
+        """What to say of a loss that is not finite: where the best weights are worst."""
         members = np.arange(len(state.best))
         found = self._evaluated(state.best, self._trained, members=members)
         losses = np.where(np.isfinite(found.losses), found.losses, np.inf).max(axis=0)
