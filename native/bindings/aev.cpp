@@ -3,7 +3,7 @@
 #include "athanor/aev.hpp"
 
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/shared_ptr.h>
 
 #include <memory>
 #include <string>
@@ -20,11 +20,11 @@ using Rows = nb::ndarray<nb::ro, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Velocities = nb::ndarray<const double, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
 using Strains = nb::ndarray<const double, nb::shape<-1, -1, 3, 3>, nb::c_contig, nb::device::cpu>;
 
-std::unique_ptr<AevProgram> make(int n_species, double radial_cutoff, double angular_cutoff, double eta_r,
+std::shared_ptr<AevProgram> make(int n_species, double radial_cutoff, double angular_cutoff, double eta_r,
                                  const Shifts& shf_r, double eta_a, double zeta, const Shifts& shf_a,
                                  const Shifts& shf_z) {
     const auto list = [](const Shifts& s) { return std::vector<double>(s.data(), s.data() + s.size()); };
-    return std::make_unique<AevProgram>(AevSpec{n_species, radial_cutoff, angular_cutoff, eta_r, eta_a, zeta,
+    return std::make_shared<AevProgram>(AevSpec{n_species, radial_cutoff, angular_cutoff, eta_r, eta_a, zeta,
                                                 list(shf_r), list(shf_a), list(shf_z)});
 }
 

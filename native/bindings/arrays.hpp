@@ -57,5 +57,6 @@ inline Isa isa_of(const std::string& name) {
 
 void bind_mtp(nb::module_& m);
 void bind_aev(nb::module_& m);
+void bind_ani(nb::module_& m);
 
 } // namespace athanor::bindings

@@ -30,4 +30,5 @@ NB_MODULE(_core, m) {
         "Directed pairs (i, j, r_j - r_i) closer than the cutoff (Å), images included.");
     bind_mtp(m);
     bind_aev(m);
+    bind_ani(m);
 }

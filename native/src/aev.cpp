@@ -102,7 +102,7 @@ void aev_vjp(const AevProgram& p, const Structures& all, int n_rhs, const T* adj
         if (sums[k].empty()) sums[k].assign(4 * n * atoms, 0.0), strains[k].assign(9 * n, 0.0);
         const T* rows = adjoints + all.offset[k] * p.length;
         const std::size_t needed =
-            kernels.vjp(block, s, {n_rhs, rows, all.n_atoms * p.length, false, sums[k].data(), strains[k].data()});
+            kernels.vjp(block, s, {n_rhs, rows, all.n_atoms * p.length, p.length, false, sums[k].data(), strains[k].data()});
         if (needed || block.atoms + block.count != block.grid->order.data() + atoms) return needed;
         for (std::size_t m = 0; m < n; ++m) {
             for (std::size_t i = 0; i < atoms; ++i)

@@ -50,7 +50,7 @@ static inline void atom_vjp(const AevBlock& b, AevScratch<T>& s, int number, int
     const std::int32_t self = b.atoms[number];
     const auto row_of = [&](int m) {
         return to.rows + static_cast<std::size_t>(m) * to.block +
-               static_cast<std::size_t>(to.by_place ? number : self) * p.length;
+               static_cast<std::size_t>(to.by_place ? number : self) * to.row;
     };
     all_radial_slopes(p, s, count);
     for (int m = 0; m < to.n_rhs; ++m) {

@@ -8,9 +8,9 @@ namespace athanor {
 // Adjoints (n_rhs, ., length) by atom and where their products go.
 template <typename T> struct AevAdjoints {
     int n_rhs;
-    const T* rows; // of atom i and adjoint m: rows + m * block + i * length
-    std::size_t block;
-    bool by_place; // rows are those of the block's atoms, not of all atoms
+    const T* rows; // of atom i and adjoint m: rows + m * block + i * row
+    std::size_t block, row;
+    bool by_place; // i is the atom's place in the block instead
     double* gradient; // (n_rhs, n_atoms, 4): d/dr
     double* strain; // (n_rhs, 9)
 };
@@ -26,7 +26,7 @@ template <typename T> struct AevVelocities {
 };
 
 // All return 0 when done, or the neighbours to make room for when there is too little; nothing is
-// written then. `values` are by atom, or by place in the block.
+// written then.
 #define ATHANOR_AEV_KERNELS(T)                                                                    \
     std::size_t aev_values(const AevBlock&, AevScratch<T>&, T* values);                           \
     std::size_t aev_vjp(const AevBlock&, AevScratch<T>&, const AevAdjoints<T>&);                  \
