@@ -48,7 +48,15 @@ template <typename T> static inline Vec<T> root_of(Vec<T> v) {
     return r;
 }
 
-constexpr double inverse_factorial(int k) { return k < 2 ? 1.0 : inverse_factorial(k - 1) / k; }
+// 1 / k!, a table made when compiling
+struct InverseFactorials {
+    double of[28] = {};
+    constexpr InverseFactorials() {
+        of[0] = 1;
+        for (int k = 1; k < 28; ++k) of[k] = of[k - 1] / k;
+    }
+};
+static constexpr InverseFactorials inverse_factorials{};
 
 // e^x for x <= 80; 0 where x is below `lowest`.
 template <typename T> static inline Vec<T> exponential(Vec<T> given) {
@@ -56,9 +64,9 @@ template <typename T> static inline Vec<T> exponential(Vec<T> given) {
     const Vec<T> x = given > L::lowest ? given : all<T>(L::lowest);
     const Vec<T> k = x * T(1.4426950408889634074) + L::magic, n = k - L::magic;
     const Vec<T> r = (x - n * L::ln2_high) - n * L::ln2_low;
-    Vec<T> p = all<T>(T(inverse_factorial(L::exp_terms)));
+    Vec<T> p = all<T>(T(inverse_factorials.of[L::exp_terms]));
 #pragma GCC unroll 16
-    for (int m = L::exp_terms - 1; m >= 0; --m) p = p * r + T(inverse_factorial(m));
+    for (int m = L::exp_terms - 1; m >= 0; --m) p = p * r + T(inverse_factorials.of[m]);
     const typename L::ints bits = (typename L::ints)p + ((typename L::ints)k << L::mantissa);
     return given > L::lowest ? (Vec<T>)bits : Vec<T>{};
 }
@@ -81,11 +89,11 @@ template <typename T> static inline Vec<T> log_of_rest(Vec<T> y) {
 template <typename T> static inline void sine_cosine(Vec<T> q, Vec<T>& sine, Vec<T>& cosine) {
     using L = Lanes<T>;
     const Vec<T> square = -q * q;
-    Vec<T> s = all<T>(T(inverse_factorial(2 * L::sine_terms + 1))), c = all<T>(T(inverse_factorial(2 * L::sine_terms)));
+    Vec<T> s = all<T>(T(inverse_factorials.of[2 * L::sine_terms + 1])), c = all<T>(T(inverse_factorials.of[2 * L::sine_terms]));
 #pragma GCC unroll 16
     for (int t = L::sine_terms - 1; t >= 0; --t) {
-        s = s * square + T(inverse_factorial(2 * t + 1));
-        c = c * square + T(inverse_factorial(2 * t));
+        s = s * square + T(inverse_factorials.of[2 * t + 1]);
+        c = c * square + T(inverse_factorials.of[2 * t]);
     }
     sine = s * q, cosine = c;
 }

@@ -102,7 +102,8 @@ def test_kinds_lists_ensemble_and_committee(capsys: pytest.CaptureFixture[str]) 
     table = json.loads(capsys.readouterr().out)
     assert {"size", "member", "resample", "refit"} == set(table["potential"]["ensemble"]["keys"])
     assert table["potential"]["ensemble"]["keys"]["member"]["required"]
-    assert {"measure", "save", "halt"} == set(table["query"]["committee"]["keys"])
+    expected = {"measure", "save", "halt", "min_distance"}
+    assert expected == set(table["query"]["committee"]["keys"])
     assert all(key["description"] for key in table["query"]["committee"]["keys"].values())
 
 

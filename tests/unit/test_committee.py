@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from athanor.potentials.ensemble import Ensemble, Spread
 from athanor.potentials.lj import LennardJones, LennardJonesConfig
 from athanor.query import GradesInPassing, kinds
 from athanor.query.committee import CommitteeConfig, CommitteeQuery
-from athanor.structure import Labels
+from athanor.structure import Frame, Labels
 from athanor.testing import structures
 
 ENSEMBLE = Ensemble.of([LennardJonesConfig.example(seed=k) for k in range(4)])
@@ -177,5 +178,135 @@ def test_thresholds_in_the_wrong_order_are_refused() -> None:
     for table in ({"save": 0.3}, {"save": 0.2, "halt": 0.2}, {"measure": "energy", "halt": 0.005}):
         with pytest.raises(ConfigError, match=r"save = .* must be smaller than halt"):
             CommitteeConfig.parse(table, where="[query]")
-    with pytest.raises(ConfigError, match="measure = 'force' is not allowed"):
-        CommitteeConfig.parse({"measure": "force"}, where="[query]")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"measure": "force"}, "no measure 'force' .did you mean 'force_max'"),
+        ({"measure": ["energy", "forces_mean"]}, "no measure 'forces_mean' .did you mean"),
+        ({"measure": []}, "no measure ''; give one of force_max, force_mean, energy"),
+        ({"measure": 3}, "no measure 3; give one of"),
+        ({"measure": ["energy", "energy"]}, "names a measure twice"),
+        ({"save": -0.1}, "save: -0.1 is no threshold; give a number above zero"),
+        ({"halt": "much"}, "halt: 'much' is no threshold"),
+        ({"save": [0.1, True], "measure": ["energy", "force_max"]}, "True is no threshold"),
+        ({"save": [0.1, 0.2]}, r"save = .* is 2 and measure 1; give one save for each"),
+        ({"measure": ["energy", "force_max"], "halt": 0.2}, "halt = 0.2 is 1 and measure 2"),
+        (
+            {"measure": ["energy", "force_max"], "save": [0.01, 0.5]},
+            "save = 0.5 must be smaller than halt = 0.2 for measure = 'force_max'",
+        ),
+        ({"min_distance": 0}, "min_distance = 0 is not allowed"),
+    ],
+)
+def test_wrong_tables(table: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        CommitteeConfig.parse(table, where="[query]")
+
+
+SEVERAL = ("energy", "force_max", "force_mean")
+
+
+def several(**keys: Any) -> CommitteeQuery:
+    return made(measure=SEVERAL, **keys)
+
+
+def test_several_measures_have_the_defaults_of_each() -> None:
+    found = [(one.measure, one.save, one.halt) for one in several().criteria]
+    alone = [made(measure=measure) for measure in SEVERAL]
+    assert found == [(q.criteria[0].measure, q.save, q.halt) for q in alone]
+    assert (several().save, several().halt) == (1.0, None)
+    table = CommitteeConfig(measure=SEVERAL).model_dump(mode="json")
+    assert table["measure"] == list(SEVERAL)
+    # one measure is written down as it always was
+    assert CommitteeConfig(measure="energy", save=0.02).model_dump(mode="json") == {
+        "kind": "committee",
+        "measure": "energy",
+        "save": 0.02,
+        "halt": None,
+        "min_distance": None,
+    }
+
+
+def test_the_first_measure_exceeded_decides() -> None:
+    """Thresholds drawn about the measures: verdict and value follow from each measure alone."""
+    rng = np.random.default_rng(21)
+    verdicts = set()
+    for atoms in pool(40, seed=22):
+        spread = Spread.of([member.predict([atoms])[0] for member in ENSEMBLE.members])
+        values = np.array([spread.energy, spread.force_max, spread.force_mean])
+        saves = values * rng.choice([0.7, 1.4, 3.0], 3)
+        halts = saves * rng.choice([1.2, 2.0], 3)
+        (grade,) = several(save=tuple(saves), halt=tuple(halts)).grade([atoms])
+        assert grade.value == pytest.approx((values / saves).max(), rel=1e-12)
+        expected = (
+            "halt" if (values > halts).any() else "save" if (values > saves).any() else "keep"
+        )
+        assert grade.verdict == expected
+        assert (grade.because == "") == (expected == "keep")
+        if expected != "keep":
+            name, value, unit, above, limit = re.fullmatch(
+                r"(\w+) (\S+) (eV/Å|eV) above (\w+) (\S+)", grade.because
+            ).groups()
+            which = SEVERAL.index(name)
+            assert above == expected
+            assert (unit == "eV") == (name == "energy")
+            assert float(value) == pytest.approx(values[which], rel=6e-3)
+            assert float(limit) == pytest.approx(
+                (halts if above == "halt" else saves)[which], rel=6e-3
+            )
+            assert values[which] > (halts if above == "halt" else saves)[which]
+        verdicts.add(grade.verdict)
+    assert verdicts == {"keep", "save", "halt"}
+
+
+def test_several_measures_select_above_one() -> None:
+    found = pool(12, seed=23)
+    values = [q.value for q in several().grade(found)]
+    middle = float(np.median(values))
+    criteria = several().criteria
+    query = several(
+        save=tuple(one.save * middle for one in criteria),
+        halt=tuple(one.halt * middle for one in criteria),
+    )
+    chosen = query.select(found, query.grade(found), 100, np.random.default_rng(0))
+    assert sorted(chosen) == [k for k, value in enumerate(values) if value > middle]
+
+
+def test_atoms_too_near_halt_and_are_not_selected() -> None:
+    found = pool(10, seed=24)
+    shortest = [
+        float(a.get_all_distances(mic=True)[np.triu_indices(len(a), 1)].min()) for a in found
+    ]
+    floor = float(np.median(shortest))
+    query = made(save=1e-9, halt=1e9, min_distance=floor)
+    grades = query.grade(found)
+    free = made(save=1e-9, halt=1e9).grade(found)
+    for length, grade, plain in zip(shortest, grades, free, strict=True):
+        assert grade.unphysical == (length < floor)
+        assert grade.verdict == ("halt" if length < floor else "save")
+        assert grade.value == plain.value
+        if length < floor:
+            words = f"two atoms {length:.2f} Å apart, below min_distance {floor:.2f} Å"
+            assert grade.because == words
+    chosen = query.select(found, grades, 100, np.random.default_rng(0))
+    assert set(chosen) == {k for k, length in enumerate(shortest) if length >= floor}
+
+
+def test_a_pool_in_batches_gives_what_the_pool_gives() -> None:
+    """With and without features, with equal and known structures in it."""
+    found = pool(14, seed=25)
+    found += [found[3].copy(), found[9].copy()]
+    train = Dataset.of([Frame(found[5], Labels(0.0, np.zeros((len(found[5]), 3)), None))])
+    blind = Ensemble.of([Told(0.0, 0.0), Told(0.0, 1.0)])
+    for ensemble in (ENSEMBLE, blind):
+        query = CommitteeConfig(save=1e-9, halt=1e9).fit(ensemble, train)
+        grades = query.grade(found)
+        for budget in (0, 1, 4, 100):
+            whole = query.select(found, grades, budget, np.random.default_rng(0))
+            batches = [found[:5], found[5:6], found[6:]]
+            assert query.select_from(lambda b=batches: iter(b), budget=budget) == whole
+            assert len(whole) == min(budget, 13)
+            assert len(set(whole)) == len(whole)
+            assert not {5, 14, 15} & set(whole)

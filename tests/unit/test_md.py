@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +21,13 @@ from athanor.query import Grade
 from athanor.query._maxvol import ActiveSet
 from athanor.query.doptimality import DOptimalQuery
 from athanor.sample import Harvest, sampler_kinds
+from athanor.sample._density import GRAM_PER_CM3
 from athanor.sample._trial import DirectCalculator
 from athanor.sample.md import MDSampler
 from athanor.structure import Labels
 
 ARGON = LennardJones(frozenset({"Ar"}), cutoff=6.5, epsilon=0.0104, sigma=3.4)
+COLD = {"start_K": [0, 0], "end_K": [0, 0], "modulation_K": [0, 0]}
 WARM = {"start_K": [40, 40], "end_K": [40, 40], "modulation_K": [0, 0]}
 
 
@@ -124,6 +127,38 @@ def test_halt_ends_the_run_and_its_frame_is_the_candidate() -> None:
     assert harvest.structures == (query.seen[3],)
     assert harvest.reasons[0].startswith("grade 12.3 above halt 10 halted the run at 0.03 ps, ")
     assert harvest.trace["grade"].tolist() == [1.0, 1.0, 1.0, 12.3]
+
+
+def test_the_words_of_a_query_are_the_reason() -> None:
+    class Wordy(Scripted):
+        def _one(self, atoms: Atoms) -> Grade:
+            grade = super()._one(atoms)
+            return dataclasses.replace(grade, because=f"energy {grade.value} above its limit")
+
+    harvest = ran(Wordy([3.0, 3.0, 12.0]), save_every=1)
+    assert harvest.reasons[0] == f"grade 3 (energy 3.0 above its limit) at 0 ps, {start_K()}"
+    assert "grade 12 (energy 12.0 above its limit) halted the run at 0.02 ps" in harvest.reasons[-1]
+
+
+def start_K() -> str:
+    """Temperature of the velocities of seed 0, as reasons tell it."""
+    first = ran(Scripted([3.0])).reasons[0]
+    return first.rsplit(", ", 1)[1]
+
+
+def test_an_unphysical_frame_is_no_candidate_but_those_before_are() -> None:
+    class Floor(Scripted):
+        def _one(self, atoms: Atoms) -> Grade:
+            grade = super()._one(atoms)
+            if len(self.seen) <= 6:
+                return grade
+            return Grade(grade.value, None, "halt", "two atoms 0.90 Å apart", unphysical=True)
+
+    query = Floor([1.0])
+    harvest = ran(query)
+    assert (harvest.steps, harvest.stopped_by) == (60, "distance")
+    assert harvest.structures == tuple(query.seen[3:6])
+    assert "before two atoms 0.90 Å apart at 0.06 ps" in harvest.reasons[-1]
 
 
 def test_a_start_the_query_halts_at_costs_no_step() -> None:
@@ -241,6 +276,60 @@ def test_a_start_that_is_no_structure_is_refused() -> None:
         MDSampler(steps=1).run(Atoms(), ARGON, Scripted([1.0]), seed=0, workdir=Path())
 
 
+def density(atoms: Atoms) -> float:
+    return float(atoms.get_masses().sum() / atoms.get_volume() / GRAM_PER_CM3)
+
+
+def test_density_is_led_from_the_start_to_the_end_and_told() -> None:
+    query = Scripted([3.0])
+    table = {"end": [2.0, 2.0]}
+    harvest = ran(query, density=table, save_every=1, max_saved=99, relax_steps=5)
+    begin = density(crystal())
+    found = [density(atoms) for atoms in harvest.structures]
+    assert found == pytest.approx([begin, *np.linspace(begin, 2.0, 11)], rel=1e-12)
+    assert harvest.trace["density_g_per_cm3"] == pytest.approx(found, rel=1e-12)
+    assert harvest.reasons[-1].endswith(" K, 2.00 g/cm³")
+    told = ran(query, density={"start": [1.5, 1.5], **table}, save_every=1, max_saved=99)
+    assert density(told.structures[0]) == pytest.approx(1.5, rel=1e-12)
+
+
+def test_without_a_density_the_same_seed_gives_the_same_temperatures() -> None:
+    """What the density is drawn from comes after what was drawn before there was one."""
+    keys = {"schedule": {"start_K": [10, 500], "period_ps": [0.01, 0.1]}}
+    plain, led = (
+        ran(Scripted([1.0]), **keys, **more) for more in ({}, {"density": {"end": [2, 3]}})
+    )
+    assert plain.trace["target_K"].tobytes() == led.trace["target_K"].tobytes()
+    assert "density_g_per_cm3" not in plain.trace
+
+
+def test_compression_beyond_reason_ends_at_the_distance() -> None:
+    harvest = ran(Scripted([1.0]), density={"end": [30.0, 30.0]}, check_every=2, min_distance=2.6)
+    assert harvest.stopped_by == "distance"
+    assert len(harvest.structures) == 3
+
+
+@pytest.mark.parametrize("pbc", [False, [True, True, False]])
+def test_what_is_not_periodic_has_no_density(pbc: object) -> None:
+    start = crystal()
+    start.pbc = pbc
+    with pytest.raises(
+        ConfigError, match="Ar32 is not periodic in all three directions, so it has"
+    ):
+        ran(Scripted([1.0]), start=start, density={"end": [2.0, 2.0]})
+    assert ran(Scripted([1.0]), start=start).stopped_by == "completed"
+
+
+def test_labels_are_of_the_cell_that_moves() -> None:
+    """A single atom at the origin stays where it is while its images come nearer."""
+    atom = bulk("Ar", "fcc", a=5.3)
+    keys = {"start": atom, "density": {"end": [2.5, 2.5]}, "schedule": {**COLD}}
+    trace = ran(Scripted([1.0]), **keys).trace
+    for at, energy in zip(trace["density_g_per_cm3"], trace["energy_eV"], strict=True):
+        a = 5.3 * (density(atom) / at) ** (1 / 3)
+        assert energy == pytest.approx(ARGON.predict([bulk("Ar", "fcc", a=a)])[0].energy, rel=1e-6)
+
+
 def test_relaxation_is_graded_and_can_halt() -> None:
     start = crystal()
     start.rattle(0.3, seed=1)
@@ -333,6 +422,8 @@ def test_the_direct_calculator_agrees_with_the_public_one() -> None:
         ({"steps": 5, "length_ps": 1.0}, "as steps or as length_ps"),
         ({"steps": 0}, "steps = 0 is not allowed"),
         ({"steps": 5, "timestep": 1.0}, "unknown key 'timestep' .did you mean 'timestep_fs'"),
+        ({"steps": 5, "density": {"start": [1, 2]}}, "the key 'density.end' is missing"),
+        ({"steps": 5, "density": {"ends": [1, 2]}}, "unknown key 'density.ends'"),
         ({"steps": 5, "schedule": {"start_k": [1, 2]}}, "unknown key 'schedule.start_k'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import re
 import weakref
@@ -80,6 +81,21 @@ def test_what_the_query_would_save_comes_home(file: Path, lengths: np.ndarray) -
     assert harvest.reasons[0].endswith(f"in pool.xyz, structure {wanted[0]}")
     assert (harvest.steps, harvest.planned, harvest.stopped_by) == (100, 100, "completed")
     np.testing.assert_allclose(harvest.trace["grade"], volumes)
+
+
+def test_what_is_unphysical_stays_and_words_are_told(file: Path, lengths: np.ndarray) -> None:
+    class Floor(ByVolume):
+        def _one(self, atoms: Atoms) -> Grade:
+            grade = ByVolume._one(self, atoms)
+            return dataclasses.replace(
+                grade, because="too wide", unphysical=grade.verdict == "halt"
+            )
+
+    volumes = lengths**3 / 4
+    harvest = ran(file, Floor(save=5.5**3 / 4, halt=5.9**3 / 4))
+    wanted = volumes[(volumes > 5.5**3 / 4) & (volumes < 5.9**3 / 4)]
+    assert [g.value for g in harvest.grades] == pytest.approx(wanted.tolist())
+    assert all(" (too wide) in pool.xyz" in reason for reason in harvest.reasons)
 
 
 def test_what_is_kept_is_held_and_nothing_else(

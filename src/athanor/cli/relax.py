@@ -16,7 +16,6 @@ from ase import Atoms
 from ase.units import GPa
 
 from athanor.cli.distances import shortest
-from athanor.cli.extrapolation import query_of
 from athanor.cli.files import (
     Opened,
     OutOption,
@@ -27,6 +26,7 @@ from athanor.cli.files import (
     parse_species,
     structures_of,
 )
+from athanor.cli.judges import query_of
 from athanor.cli.progress import counted, progress
 from athanor.cli.relaxed import Places, Summary, write
 from athanor.errors import ConfigError

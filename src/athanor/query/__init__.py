@@ -31,11 +31,15 @@ class Grade:
     per_atom : (n_atoms,) the same by atom, or None where the query has none (where that costs, of
         structures to keep).
     verdict : keep (trusted), save (worth a label), halt (stop the dynamics here).
+    because : what decided a verdict other than keep, in words, where the value alone does not say.
+    unphysical : halt, and nobody should pay for a label of it, e.g. atoms on top of each other.
     """
 
     value: float
     per_atom: FloatArray | None
     verdict: Verdict
+    because: str = ""
+    unphysical: bool = False
 
 
 class Query(Protocol):

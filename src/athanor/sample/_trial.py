@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 from ase import Atoms
 
+from athanor.data.closeness import shortest_below
 from athanor.errors import StructureError
 from athanor.potentials import Potential, following
 from athanor.query import Grade, GradesInPassing, Query
@@ -27,6 +28,7 @@ class DirectCalculator:
     Parameters
     ----------
     query : grades in the evaluation that gives the labels, where it can.
+    follow : whether neighbours are kept from call to call; in a cell that changes they cannot be.
 
     Attributes
     ----------
@@ -35,27 +37,36 @@ class DirectCalculator:
     labels, grade : of the structure evaluated last; the grade is None when it was not graded.
     """
 
-    def __init__(self, potential: Potential, query: Query | None = None) -> None:
+    def __init__(
+        self, potential: Potential, query: Query | None = None, *, follow: bool = True
+    ) -> None:
         self.potential = potential
-        self._following = following(potential)
+        self._following = following(potential) if follow else potential
         self.grading = False
         self.labels: Labels | None = None
         self.grade: Grade | None = None
         # a query fitted to another potential has other labels
         able = isinstance(query, GradesInPassing) and query.potential is potential
         self._query = cast(GradesInPassing, query) if able else None
-        self._at: FloatArray | None = None
+        self._where: tuple[FloatArray, FloatArray] | None = None
 
     def _evaluate(self, atoms: Atoms) -> Labels:
         known = self.labels
-        if known is None or self._at is None or not np.array_equal(self._at, atoms.positions):
+        if known is None or not self._same(atoms):
             if self.grading and self._query is not None:
                 ((known, self.grade),) = self._query.evaluated([atoms], stress=False)
             else:
                 known, self.grade = self._following.predict([atoms], stress=False)[0], None
             self.labels = known
-            self._at = atoms.positions.copy()
+            self._where = atoms.positions.copy(), atoms.cell.array.copy()
         return known
+
+    def _same(self, atoms: Atoms) -> bool:
+        """Whether it was evaluated last where it is, in the cell it has."""
+        if self._where is None:
+            return False
+        positions, cell = self._where
+        return np.array_equal(positions, atoms.positions) and np.array_equal(cell, atoms.cell.array)
 
     def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
         """Energy in eV (there is only one)."""
@@ -95,7 +106,7 @@ class Limits:
             check_structure(atoms)
         except StructureError as error:
             return "distance", str(error)
-        shortest = _shortest_below(atoms, self.min_distance)
+        shortest = shortest_below(atoms, self.min_distance)
         if shortest is not None:
             return "distance", (
                 f"two atoms came within {shortest:.2f} Å (limit {self.min_distance:.2f} Å)"
@@ -115,17 +126,6 @@ class Limits:
                 f"(limit {self.atom_energy_eV:.1f} eV)"
             )
         return None
-
-
-def _shortest_below(atoms: Atoms, distance: float) -> float | None:
-    """Shortest distance in Å, if below `distance`."""
-    if distance <= 0:
-        return None
-    from vesin import NeighborList
-
-    finder = NeighborList(cutoff=distance, full_list=False, n_threads=1)
-    (lengths,) = finder.compute(atoms.positions, atoms.cell.array, atoms.pbc, quantities="d")
-    return float(lengths.min()) if len(lengths) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,10 @@ class Trial:
 
     def _take(self, frame: Atoms, grade: Grade, step: int, when: str) -> bool:
         if grade.verdict == "halt":
-            reason = f"grade {grade.value:.3g}{_above(self.query, 'halt')} halted the run at {when}"
+            if grade.unphysical:  # not worth a label: what came before it may be
+                self.lose("distance", grade.because, when=when)
+                return False
+            reason = f"grade {_told(grade, self.query)} halted the run at {when}"
             self.final = [Candidate(step, frame, grade, reason)]
             self.stopped_by = "grade"
             return False
@@ -208,7 +211,7 @@ class Trial:
         due = self.last_saved is None or step - self.last_saved >= self.spacing
         if grade.verdict == "save" and due:
             self.last_saved = step
-            reason = f"grade {grade.value:.3g}{_above(self.query, 'save')} at {when}"
+            reason = f"grade {_told(grade, self.query)} at {when}"
             self.saved.append(Candidate(step, frame, grade, reason))
             if len(self.saved) > self.capacity:
                 lowest = min(range(len(self.saved)), key=lambda i: self.saved[i].grade.value)
@@ -251,7 +254,10 @@ class Trial:
         )
 
 
-def _above(query: Query | None, threshold: str) -> str:
-    """Name the threshold where the query has a number of that name."""
-    limit = getattr(query, threshold, None)
-    return f" above {threshold} {limit:.3g}" if isinstance(limit, float | int) else ""
+def _told(grade: Grade, query: Query | None) -> str:
+    """A grade with why it is one to save or to halt at: the query's words, or its threshold."""
+    if grade.because:
+        return f"{grade.value:.3g} ({grade.because})"
+    limit = getattr(query, grade.verdict, None)
+    above = f" above {grade.verdict} {limit:.3g}" if isinstance(limit, float | int) else ""
+    return f"{grade.value:.3g}{above}"

@@ -9,16 +9,15 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 from ase.formula import Formula
-from ase.units import kg
 from pydantic import Field, field_validator, model_validator
 
 from athanor.component import nearest
 from athanor.errors import StructureError
 from athanor.sample import StartConfig
+from athanor.sample._density import GRAM_PER_CM3
 from athanor.sample._interval import PositiveInterval
 from athanor.structure import REMOTEST, FloatArray
 
-GRAM_PER_CM3 = 1e-27 * kg  # amu/Å³ in one g/cm³
 JAMMED = 0.38
 """Volume fraction at which random sequential placement of spheres comes to its end (0.384)."""
 BATCH = 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -15,13 +16,38 @@ from athanor.errors import StructureError
 from athanor.potentials import Potential
 from athanor.query import Query
 from athanor.sample import Harvest, SamplerConfig, Stop
-from athanor.sample._schedule import Schedule, ScheduleRanges
+from athanor.sample._density import compress, density_of
+from athanor.sample._schedule import Course, DensityRanges, ScheduleRanges
 from athanor.sample._trial import DirectCalculator, Limits, Trial
 from athanor.sample._velocities import thermalise
 from athanor.structure import bare, check_structure
 
 RELAX_STEP = 0.1
 """Å; the longest move of an atom in one step of the relaxation before the dynamics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Courses:
+    """What one trajectory is led along: temperature in K, density in g/cm³ or None."""
+
+    temperature: Course
+    density: Course | None
+
+    def lead(self, atoms: Atoms, time_fs: float) -> None:
+        """Bring the cell to the density of a time."""
+        if self.density is not None:
+            compress(atoms, self.density(time_fs))
+
+    def when(self, atoms: Atoms, time_fs: float) -> str:
+        """In words, where a trajectory is."""
+        where = f"{time_fs / 1000:.3g} ps, {atoms.get_temperature():.0f} K"
+        return where if self.density is None else f"{where}, {self.density(time_fs):.2f} g/cm³"
+
+    def noted(self, time_fs: float) -> dict[str, float]:
+        """For the trace."""
+        if self.density is None:
+            return {}
+        return {"density_g_per_cm3": self.density(time_fs)}
 
 
 class MDSampler(SamplerConfig):
@@ -31,7 +57,8 @@ class MDSampler(SamplerConfig):
     follows the schedule (Smith et al. 2021, eq. 2), and the run halts on atoms too near each other,
     too hot, or numbers that are not finite, keeping the last healthy frames as candidates. Langevin
     dynamics of Vanden-Eijnden and Ciccotti (2006) as ASE has them; velocities are drawn at the
-    schedule's first temperature, total momentum zero.
+    schedule's first temperature, total momentum zero. With a schedule of the density, the cell and
+    all atoms in it are scaled before every step.
     """
 
     kind: Literal["md"] = "md"
@@ -40,6 +67,9 @@ class MDSampler(SamplerConfig):
     timestep_fs: float = Field(default=1.0, gt=0, le=20)
     friction_per_ps: float = Field(default=10.0, gt=0)
     schedule: ScheduleRanges = ScheduleRanges()
+    density: DensityRanges | None = Field(
+        default=None, description="schedule of the density; by default the cell stays"
+    )
     check_every: int = Field(default=10, ge=1)
     relax_steps: int = Field(
         default=20, ge=0, description="FIRE steps before the dynamics, graded as well"
@@ -73,27 +103,37 @@ class MDSampler(SamplerConfig):
     ) -> Harvest:
         """Relax a little, then run the schedule; deterministic for a given seed.
 
-        Raises StructureError for a start that is not one, UnknownElementError; whatever the
-        potential does to the structure later is a halt, not an error.
+        Raises StructureError for a start that is not one, ConfigError for one that is not periodic
+        where the density follows a schedule, UnknownElementError; whatever the potential does to
+        the structure later is a halt, not an error.
         """
         check_structure(start, where="start")
         rng = np.random.default_rng(seed)
-        schedule = self.schedule.draw(rng, length_fs=self.planned * self.timestep_fs)
         atoms = bare(start)
-        atoms.calc = DirectCalculator(potential, query)
+        courses = self._courses(atoms, rng)
+        courses.lead(atoms, 0.0)
+        atoms.calc = DirectCalculator(potential, query, follow=courses.density is None)
         trial = Trial(query, self._limits(), spacing=self.save_every, capacity=self.max_saved)
         # an exploding run overflows on its way to the next check, where it is found
         with np.errstate(over="ignore", invalid="ignore"):
-            self._relax(atoms, trial)
+            self._relax(atoms, trial, courses)
             done = 0
             if trial.stopped_by == "completed":
-                done = self._run(atoms, trial, schedule, rng)
+                done = self._run(atoms, trial, courses, rng)
         return trial.harvest(steps=done, planned=self.planned)
+
+    def _courses(self, atoms: Atoms, rng: np.random.Generator) -> Courses:
+        length_fs = self.planned * self.timestep_fs
+        temperature = self.schedule.draw(rng, length_fs=length_fs)
+        if self.density is None:
+            return Courses(temperature, None)
+        density = self.density.draw(rng, density=density_of(atoms), length_fs=length_fs)
+        return Courses(temperature, density)
 
     def _limits(self) -> Limits:
         return Limits(self.min_distance, self.max_temperature_K, self.max_atom_energy_eV)
 
-    def _relax(self, atoms: Atoms, trial: Trial) -> None:
+    def _relax(self, atoms: Atoms, trial: Trial, courses: Courses) -> None:
         """Take the worst off a random start."""
         if self.relax_steps == 0:
             return
@@ -104,14 +144,14 @@ class MDSampler(SamplerConfig):
             for _ in optimiser.irun(fmax=0.0, steps=self.relax_steps):
                 # the last frame is the first of the dynamics, which are checked on their own
                 due = step % self.check_every == 0 and step < self.relax_steps
-                if due and not self._relaxing(atoms, trial, step):
+                if due and not self._relaxing(atoms, trial, courses, step):
                     return
                 step += 1
                 atoms.calc.grading = step % self.check_every == 0 or step == self.relax_steps
         except StructureError as error:
             trial.lose("distance", str(error), when=f"relaxation step {step}")
 
-    def _relaxing(self, atoms: Atoms, trial: Trial, step: int) -> bool:
+    def _relaxing(self, atoms: Atoms, trial: Trial, courses: Courses, step: int) -> bool:
         good = trial.judge(
             atoms,
             atoms.calc.labels,
@@ -125,11 +165,13 @@ class MDSampler(SamplerConfig):
             target_K=0.0,
             grade=trial.grade,
             energy_eV=atoms.calc.labels.energy,
+            **courses.noted(0.0),
         )
         return good
 
-    def _run(self, atoms: Atoms, trial: Trial, schedule: Schedule, rng: np.random.Generator) -> int:
+    def _run(self, atoms: Atoms, trial: Trial, courses: Courses, rng: np.random.Generator) -> int:
         """Run the schedule; returns the steps done."""
+        schedule = courses.temperature
         thermalise(atoms, schedule(0.0), rng)
         dynamics = Langevin(
             atoms,
@@ -143,33 +185,31 @@ class MDSampler(SamplerConfig):
         atoms.calc.grading = True
         try:
             forces = atoms.get_forces()
-            while self._check(atoms, trial, schedule, done) and done < self.planned:
+            while self._check(atoms, trial, courses, done) and done < self.planned:
                 dynamics.set_temperature(temperature_K=schedule(done * self.timestep_fs))
                 due = min(done + self.check_every, self.planned)
                 while done < due:
                     atoms.calc.grading = done + 1 == due
+                    # forces of before: they are due to half a step that the scaling commutes with
+                    courses.lead(atoms, (done + 1) * self.timestep_fs)
                     forces = dynamics.step(forces)
                     done += 1
         except StructureError as error:
             stop: Stop = "distance" if np.isfinite(atoms.positions).all() else "nan"
             what = str(error) if stop == "distance" else "positions stopped being finite"
-            trial.lose(stop, what, when=_when(done * self.timestep_fs, atoms))
+            trial.lose(stop, what, when=courses.when(atoms, done * self.timestep_fs))
         return done
 
-    def _check(self, atoms: Atoms, trial: Trial, schedule: Schedule, done: int) -> bool:
+    def _check(self, atoms: Atoms, trial: Trial, courses: Courses, done: int) -> bool:
         time_fs = done * self.timestep_fs
-        good = trial.judge(
-            atoms, atoms.calc.labels, done, when=_when(time_fs, atoms), grade=atoms.calc.grade
-        )
+        when = courses.when(atoms, time_fs)
+        good = trial.judge(atoms, atoms.calc.labels, done, when=when, grade=atoms.calc.grade)
         trial.note(
             time_fs=time_fs,
             temperature_K=atoms.get_temperature(),
-            target_K=schedule(time_fs),
+            target_K=courses.temperature(time_fs),
             grade=trial.grade,
             energy_eV=atoms.calc.labels.energy,
+            **courses.noted(time_fs),
         )
         return good
-
-
-def _when(time_fs: float, atoms: Atoms) -> str:
-    return f"{time_fs / 1000:.3g} ps, {atoms.get_temperature():.0f} K"

@@ -51,7 +51,7 @@ class PoolSampler(SamplerConfig):
         for batch in batches_of(self._structures()):
             grades = self._grades(batch, query, first=len(values))
             for index, (atoms, grade) in enumerate(zip(batch, grades, strict=True), len(values)):
-                if grade.verdict != "keep":
+                if grade.verdict != "keep" and not grade.unphysical:
                     kept.append((index, atoms, grade))
             values += [grade.value for grade in grades]
         if not values:
@@ -93,4 +93,5 @@ class PoolSampler(SamplerConfig):
         return f"{self.path}, structure {index * self.stride}"
 
     def _reason(self, index: int, grade: Grade) -> str:
-        return f"grade {grade.value:.3g} in {self.path.name}, structure {index * self.stride}"
+        why = f" ({grade.because})" if grade.because else ""
+        return f"grade {grade.value:.3g}{why} in {self.path.name}, structure {index * self.stride}"

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from athanor.structure import FloatArray
 
 CELU_ALPHA = 0.1
+LONGEST_CUTOFF = 50.0
+"""Å; beyond it neighbours number millions."""
+LONGEST_VECTOR = 100_000
+"""Components; more than any published one a hundred times over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,24 @@ class AevSpec:
     def cutoff(self) -> float:
         """The larger cutoff, Å."""
         return max(self.radial_cutoff, self.angular_cutoff)
+
+
+def spec_fault(spec: AevSpec) -> str | None:
+    """What is wrong with the numbers of an environment vector, in one sentence; None if nothing."""
+    for name, cutoff in (("radial", spec.radial_cutoff), ("angular", spec.angular_cutoff)):
+        if not 0 < cutoff <= LONGEST_CUTOFF:
+            return f"the {name} cutoff is {cutoff} Å, allowed are 0 to {LONGEST_CUTOFF} Å"
+    for name, eta in (("radial", spec.eta_r), ("angular", spec.eta_a)):
+        if not 0 < eta < np.inf:
+            return f"the {name} eta is {eta}, expected a positive number"
+    if not 1 <= spec.zeta < np.inf:
+        return f"zeta is {spec.zeta}, expected 1 or more"
+    for name, shifts in (("ShfR", spec.shf_r), ("ShfA", spec.shf_a), ("ShfZ", spec.shf_z)):
+        if not shifts or not np.isfinite(shifts).all():
+            return f"the shifts {name} are {list(shifts)}, expected at least one finite number"
+    if spec.length > LONGEST_VECTOR:
+        return f"the vector has {spec.length} components, at most {LONGEST_VECTOR} are evaluated"
+    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
