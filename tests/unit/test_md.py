@@ -12,45 +12,18 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from scripted import ARGON, Scripted, crystal, ran
 
 from athanor.calculator import calculator
 from athanor.errors import ConfigError, StructureError, UnknownElementError
 from athanor.potentials import predict_with_features
-from athanor.potentials.lj import LennardJones
 from athanor.query import Grade
 from athanor.query._maxvol import ActiveSet
 from athanor.query.doptimality import DOptimalQuery
-from athanor.sample import Harvest, sampler_kinds
-from athanor.sample._density import GRAM_PER_CM3
+from athanor.sample import sampler_kinds
 from athanor.sample._trial import DirectCalculator
 from athanor.sample.md import MDSampler
 from athanor.structure import Labels
-
-ARGON = LennardJones(frozenset({"Ar"}), cutoff=6.5, epsilon=0.0104, sigma=3.4)
-COLD = {"start_K": [0, 0], "end_K": [0, 0], "modulation_K": [0, 0]}
-WARM = {"start_K": [40, 40], "end_K": [40, 40], "modulation_K": [0, 0]}
-
-
-@dataclass
-class Scripted:
-    """A query whose grades are given one after the other; the last is repeated."""
-
-    values: Sequence[float]
-    save: float = 2.0
-    halt: float = 10.0
-    seen: list[Atoms] = field(default_factory=list)
-
-    def grade(self, structures: Sequence[Atoms]) -> list[Grade]:
-        return [self._one(atoms) for atoms in structures]
-
-    def _one(self, atoms: Atoms) -> Grade:
-        value = self.values[min(len(self.seen), len(self.values) - 1)]
-        self.seen.append(atoms)
-        verdict = "halt" if value > self.halt else "save" if value > self.save else "keep"
-        return Grade(value, None, verdict)
-
-    def select(self, pool, grades, budget, rng) -> list[int]:  # type: ignore[no-untyped-def]  # unused
-        raise AssertionError("a sampler selects nothing")
 
 
 @dataclass(frozen=True)
@@ -70,18 +43,6 @@ class Spoilt:
 
     def save(self, folder: Path) -> None:
         raise AssertionError("not saved")
-
-
-def crystal() -> Atoms:
-    return bulk("Ar", "fcc", a=5.3, cubic=True).repeat(2)
-
-
-def ran(
-    query: Scripted, potential: object = ARGON, *, seed: int = 0, start: Atoms | None = None, **keys
-) -> Harvest:
-    table = {"steps": 100, "relax_steps": 0, "schedule": WARM, "min_distance": 2.0, **keys}
-    sampler = MDSampler.parse(table, where="[sample]")
-    return sampler.run(start or crystal(), potential, query, seed=seed, workdir=Path())
 
 
 def test_kind_is_found_and_pickles() -> None:
@@ -276,60 +237,6 @@ def test_a_start_that_is_no_structure_is_refused() -> None:
         MDSampler(steps=1).run(Atoms(), ARGON, Scripted([1.0]), seed=0, workdir=Path())
 
 
-def density(atoms: Atoms) -> float:
-    return float(atoms.get_masses().sum() / atoms.get_volume() / GRAM_PER_CM3)
-
-
-def test_density_is_led_from_the_start_to_the_end_and_told() -> None:
-    query = Scripted([3.0])
-    table = {"end": [2.0, 2.0]}
-    harvest = ran(query, density=table, save_every=1, max_saved=99, relax_steps=5)
-    begin = density(crystal())
-    found = [density(atoms) for atoms in harvest.structures]
-    assert found == pytest.approx([begin, *np.linspace(begin, 2.0, 11)], rel=1e-12)
-    assert harvest.trace["density_g_per_cm3"] == pytest.approx(found, rel=1e-12)
-    assert harvest.reasons[-1].endswith(" K, 2.00 g/cm³")
-    told = ran(query, density={"start": [1.5, 1.5], **table}, save_every=1, max_saved=99)
-    assert density(told.structures[0]) == pytest.approx(1.5, rel=1e-12)
-
-
-def test_without_a_density_the_same_seed_gives_the_same_temperatures() -> None:
-    """What the density is drawn from comes after what was drawn before there was one."""
-    keys = {"schedule": {"start_K": [10, 500], "period_ps": [0.01, 0.1]}}
-    plain, led = (
-        ran(Scripted([1.0]), **keys, **more) for more in ({}, {"density": {"end": [2, 3]}})
-    )
-    assert plain.trace["target_K"].tobytes() == led.trace["target_K"].tobytes()
-    assert "density_g_per_cm3" not in plain.trace
-
-
-def test_compression_beyond_reason_ends_at_the_distance() -> None:
-    harvest = ran(Scripted([1.0]), density={"end": [30.0, 30.0]}, check_every=2, min_distance=2.6)
-    assert harvest.stopped_by == "distance"
-    assert len(harvest.structures) == 3
-
-
-@pytest.mark.parametrize("pbc", [False, [True, True, False]])
-def test_what_is_not_periodic_has_no_density(pbc: object) -> None:
-    start = crystal()
-    start.pbc = pbc
-    with pytest.raises(
-        ConfigError, match="Ar32 is not periodic in all three directions, so it has"
-    ):
-        ran(Scripted([1.0]), start=start, density={"end": [2.0, 2.0]})
-    assert ran(Scripted([1.0]), start=start).stopped_by == "completed"
-
-
-def test_labels_are_of_the_cell_that_moves() -> None:
-    """A single atom at the origin stays where it is while its images come nearer."""
-    atom = bulk("Ar", "fcc", a=5.3)
-    keys = {"start": atom, "density": {"end": [2.5, 2.5]}, "schedule": {**COLD}}
-    trace = ran(Scripted([1.0]), **keys).trace
-    for at, energy in zip(trace["density_g_per_cm3"], trace["energy_eV"], strict=True):
-        a = 5.3 * (density(atom) / at) ** (1 / 3)
-        assert energy == pytest.approx(ARGON.predict([bulk("Ar", "fcc", a=a)])[0].energy, rel=1e-6)
-
-
 def test_relaxation_is_graded_and_can_halt() -> None:
     start = crystal()
     start.rattle(0.3, seed=1)
@@ -422,8 +329,6 @@ def test_the_direct_calculator_agrees_with_the_public_one() -> None:
         ({"steps": 5, "length_ps": 1.0}, "as steps or as length_ps"),
         ({"steps": 0}, "steps = 0 is not allowed"),
         ({"steps": 5, "timestep": 1.0}, "unknown key 'timestep' .did you mean 'timestep_fs'"),
-        ({"steps": 5, "density": {"start": [1, 2]}}, "the key 'density.end' is missing"),
-        ({"steps": 5, "density": {"ends": [1, 2]}}, "unknown key 'density.ends'"),
         ({"steps": 5, "schedule": {"start_k": [1, 2]}}, "unknown key 'schedule.start_k'"),
     ],
 )
