@@ -70,6 +70,43 @@ class AevSpec:
         return max(self.radial_cutoff, self.angular_cutoff)
 
 
+_OVERLAP = 1.42
+"""eta times the squared distance of neighbouring shells, in the published vector for aluminium."""
+_ANGULAR_OVERLAP = 10.7
+"""zeta times the squared distance of neighbouring angles, in the same."""
+
+
+def even_spec(
+    species: tuple[str, ...],
+    *,
+    radial_cutoff: float,
+    angular_cutoff: float,
+    first: float,
+    n_radial: int,
+    n_shells: int,
+    n_angles: int,
+) -> AevSpec:
+    """Evenly spaced functions that overlap as those of Smith et al. 2021 do.
+
+    Shells begin at `first` (Å), angles half a step from 0. With 7 and 5 Å, 1.25 Å, 32, 8 and 8 it
+    is the published vector, whose eta_r = 43.9, eta_a = 6.5 and zeta = 69.4 are rounded.
+    """
+    radial_step = (radial_cutoff - first) / n_radial
+    shell_step = (angular_cutoff - first) / n_shells
+    angle_step = np.pi / n_angles
+    return AevSpec(
+        species=species,
+        radial_cutoff=radial_cutoff,
+        angular_cutoff=angular_cutoff,
+        eta_r=_OVERLAP / radial_step**2,
+        shf_r=tuple(first + radial_step * k for k in range(n_radial)),
+        eta_a=_OVERLAP / shell_step**2,
+        zeta=max(1.0, _ANGULAR_OVERLAP / angle_step**2),
+        shf_a=tuple(first + shell_step * k for k in range(n_shells)),
+        shf_z=tuple(angle_step * (k + 0.5) for k in range(n_angles)),
+    )
+
+
 def spec_fault(spec: AevSpec) -> str | None:
     """What is wrong with the numbers of an environment vector, in one sentence; None if nothing."""
     for name, cutoff in (("radial", spec.radial_cutoff), ("angular", spec.angular_cutoff)):
@@ -122,6 +159,10 @@ class AniModel:
     networks: tuple[Network, ...]
     offsets: FloatArray
     scale: float
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        return self.aev.species
 
     @property
     def n_members(self) -> int:

@@ -1,0 +1,273 @@
+"""Ensembles of ANI networks (Smith et al. 2017, doi 10.1039/C6SC05720A, and 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from athanor import _core
+from athanor.data.dataset import Dataset
+from athanor.data.species import check_species
+from athanor.errors import ConfigError, FormatError
+from athanor.potentials import HEADER, SKIN, Potential, PotentialConfig, check_elements
+from athanor.potentials._ani.files import read_model, write_model
+from athanor.potentials._ani.model import AniModel, Network, even_spec
+from athanor.potentials._ani.neurochem import read_neurochem
+from athanor.potentials._ani.program import Evaluation, Precision, program_of
+from athanor.potentials._folder import new_folder
+from athanor.potentials._mtp.program import checked
+from athanor.structure import FloatArray, Labels, check_structure
+
+
+class AniPotential:
+    """An ensemble of ANI networks; it predicts their mean, and its kernel is the C++ core.
+
+    Parameters
+    ----------
+    model : environment vector, weights and offsets of all members.
+    precision : of environment vectors and networks inside the kernel. Energies are summed and
+        offsets added in float64 with either.
+    """
+
+    def __init__(self, model: AniModel, *, precision: Precision = "float32") -> None:
+        self.model = model
+        self.precision: Precision = precision
+        self._program = program_of(model, precision=precision)
+        self._skin: _core.SkinList | None = None
+        self._elements = frozenset(model.aev.species)
+        self._table = np.full(len(atomic_numbers) + 1, -1, dtype=np.int32)
+        self._table[[atomic_numbers[symbol] for symbol in model.aev.species]] = range(
+            len(model.aev.species)
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (self.model, self.precision)
+
+    @property
+    def elements(self) -> frozenset[str]:
+        return self._elements
+
+    @property
+    def cutoff(self) -> float:
+        return self.model.aev.cutoff
+
+    @cached_property
+    def members(self) -> tuple[AniPotential, ...]:
+        """Each network as a potential of its own."""
+        if self.model.n_members == 1:
+            return (self,)
+        return tuple(
+            AniPotential(self.model.member(number), precision=self.precision)
+            for number in range(self.model.n_members)
+        )
+
+    def predict(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Labels]:
+        """Mean energy, forces and stress of each structure; see the contract for what is raised."""
+        return [self._both(atoms, stress=stress, features=False)[0] for atoms in structures]
+
+    def predict_each(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[list[Labels]]:
+        """Per structure the labels by each member, of one evaluation."""
+        return [self._each(atoms, stress=stress) for atoms in structures]
+
+    def features(self, structures: Sequence[Atoms]) -> list[FloatArray]:
+        """Per structure (n_atoms, n_parameters): dE_i/dtheta of the first member's last layer.
+
+        For each species in turn its weights and its bias, eV: the last hidden layer and 1, times
+        the scale; zero for atoms of other species.
+        """
+        return [self._evaluate(atoms, forces=False, features=True)[5] for atoms in structures]
+
+    def predict_with_features(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, FloatArray]]:
+        """Mean labels and features of each structure, for little more than the labels cost."""
+        return [self._both(atoms, stress=stress, features=True) for atoms in structures]
+
+    def mean_features(self, structures: Sequence[Atoms]) -> FloatArray:
+        """(n_structures, n_parameters): features averaged over atoms."""
+        rows = [table.mean(axis=0) for table in self.features(structures)]
+        return np.array(rows).reshape(len(rows), self._n_parameters)
+
+    def predict_with_mean_features(
+        self, structures: Sequence[Atoms], *, stress: bool = True
+    ) -> list[tuple[Labels, FloatArray]]:
+        """Mean labels and mean features of each structure."""
+        both = self.predict_with_features(structures, stress=stress)
+        return [(labels, table.mean(axis=0)) for labels, table in both]
+
+    def follow(self, *, skin: float = SKIN) -> AniPotential:
+        """This potential with neighbours kept from call to call, for one structure that moves.
+
+        They are those within cutoff + `skin` (Å), found again when an atom has moved by half of it.
+        Not for several threads at once.
+        """
+        following = copy(self)
+        following._skin = _core.SkinList(skin)
+        return following
+
+    @property
+    def _n_parameters(self) -> int:
+        return sum(network.weights[-1].shape[2] + 1 for network in self.model.networks)
+
+    def _both(self, atoms: Atoms, *, stress: bool, features: bool) -> tuple[Labels, FloatArray]:
+        found = self._evaluate(atoms, features=features)
+        return _labels(found, 0, float(found[0].mean()), stress=stress), found[5]
+
+    def _each(self, atoms: Atoms, *, stress: bool) -> list[Labels]:
+        found = self._evaluate(atoms, each=True)
+        return [_labels(found, k, float(e), stress=stress) for k, e in enumerate(found[0])]
+
+    def _evaluate(
+        self, atoms: Atoms, *, forces: bool = True, each: bool = False, features: bool = False
+    ) -> Evaluation:
+        types = self._types(atoms)
+        check_structure(atoms)
+        with checked(atoms):
+            return self._program.evaluate(
+                np.ascontiguousarray(atoms.positions),
+                types,
+                np.ascontiguousarray(atoms.cell.array),
+                np.ascontiguousarray(atoms.pbc),
+                forces=forces,
+                each=each,
+                features=features,
+                skin=self._skin,
+            )
+
+    def _types(self, atoms: Atoms) -> NDArray[np.int32]:
+        """Species index of every atom, by a table over atomic numbers."""
+        types: NDArray[np.int32] = self._table[atoms.numbers]
+        if (types < 0).any():
+            check_elements(atoms, self._elements)
+        return types
+
+    def save(self, folder: Path) -> None:
+        """Write `potential.json` and `weights.safetensors` into a new folder."""
+        with new_folder(Path(folder)) as inside:
+            write_model(inside, self.model, precision=self.precision)
+
+    @classmethod
+    def from_neurochem(cls, info: Path, *, precision: Precision = "float32") -> Self:
+        """Read a published potential from its `.info` file; FormatError names the file at fault."""
+        return cls._made(read_neurochem(info), info, precision)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a folder written by `save`; FormatError names the file and what is wrong in it."""
+        model, precision = read_model(folder)
+        return cls._made(model, folder / HEADER, precision)
+
+    @classmethod
+    def _made(cls, model: AniModel, path: Path, precision: Precision) -> Self:
+        try:
+            return cls(model, precision=precision)
+        except ValueError as error:
+            # limits of the kernel that are none of the format
+            raise FormatError(path, None, f"this kernel cannot evaluate it: {error}") from None
+
+
+def _labels(found: Evaluation, number: int, energy: float, *, stress: bool) -> Labels:
+    """The labels by one row of forces and strain derivatives."""
+    _, forces, virials, volume, _, _ = found
+    # symmetric up to rounding, since the energy is invariant to rotation
+    virial = 0.5 * (virials[number] + virials[number].T)
+    return Labels(energy, forces[number], virial / volume if stress and volume > 0 else None)
+
+
+def _restored(model: AniModel, precision: Precision) -> AniPotential:
+    return AniPotential(model, precision=precision)
+
+
+class AniConfig(PotentialConfig):
+    """Recipe of an ensemble of ANI networks."""
+
+    kind: Literal["ani"] = "ani"
+    provides: ClassVar[frozenset[str]] = frozenset({"ensemble", "features"})
+
+    species: tuple[str, ...] | None = None
+    radial_cutoff: float = Field(default=7.0, gt=1.5, le=20)
+    angular_cutoff: float = Field(default=5.0, gt=1.5, le=20)
+    first_shell: float = Field(default=1.25, gt=0, description="Å, where shells begin")
+    n_radial: int = Field(default=32, ge=1, le=128)
+    n_shells: int = Field(default=8, ge=1, le=64)
+    n_angles: int = Field(default=8, ge=1, le=64)
+    precision: Precision = "float32"
+
+    @field_validator("species")
+    @classmethod
+    def _check_species(cls, species: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        try:
+            return None if species is None else check_species(species, where="the list")
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    @model_validator(mode="after")
+    def _check_shells(self) -> Self:
+        shortest = min(self.radial_cutoff, self.angular_cutoff)
+        if self.first_shell >= shortest:
+            raise ValueError(
+                f"first_shell = {self.first_shell} must be below the shorter cutoff, {shortest}"
+            )
+        return self
+
+    def fit(
+        self,
+        train: Dataset,
+        valid: Dataset,
+        *,
+        seed: int,
+        workdir: Path,
+        start: Potential | None = None,
+    ) -> Potential:
+        """Fit all members at once; see `_ani/fit.py`."""
+        # torch is needed for fitting alone
+        from athanor.potentials._ani.fit import fit_ani
+
+        return fit_ani(self, train, valid, seed=seed, workdir=workdir, start=start)
+
+    @classmethod
+    def load(cls, folder: Path) -> Potential:
+        """Read a folder written by `save`."""
+        return AniPotential.load(Path(folder))
+
+    @classmethod
+    def example(cls, *, seed: int) -> Potential:
+        """Three members for Al and Ni with random weights and energies of a few eV, in float64."""
+        rng = np.random.default_rng(seed)
+        spec = even_spec(
+            ("Al", "Ni"),
+            radial_cutoff=4.5,
+            angular_cutoff=3.6,
+            first=1.4,
+            n_radial=6,
+            n_shells=3,
+            n_angles=5,
+        )
+        networks = tuple(_drawn(rng, (spec.length, *nodes, 1)) for nodes in ((16, 12), (10, 12)))
+        offsets = rng.normal(scale=2.0, size=(3, 2))
+        return AniPotential(AniModel(spec, networks, offsets, scale=2.0), precision="float64")
+
+
+def _drawn(rng: np.random.Generator, sizes: tuple[int, ...], n_members: int = 3) -> Network:
+    """Random networks with these numbers of nodes, the inputs' first."""
+    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
+    return Network(
+        tuple(
+            (rng.normal(size=(n_members, *shape)) / shape[1] ** 0.5).astype(np.float32)
+            for shape in shapes
+        ),
+        tuple(
+            (0.1 * rng.normal(size=(n_members, shape[0]))).astype(np.float32) for shape in shapes
+        ),
+    )
