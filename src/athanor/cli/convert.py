@@ -20,7 +20,7 @@ from athanor.cli.files import (
     structures_of,
 )
 from athanor.errors import ConfigError, LabelError, StructureError
-from athanor.loading import PUBLISHED, STATES
+from athanor.loading import NEUROCHEM, PUBLISHED, STATES
 from athanor.structure import Labels
 
 LABELLED = (".extxyz", ".xyz", ".cfg")
@@ -62,7 +62,7 @@ def convert(
     ] = False,
     species: SpeciesOption = None,
 ) -> None:
-    """Convert structures between formats, or a potential between our folder and .mtp.
+    """Convert structures between formats, or a potential: ours, .mtp, or from ANI's .info file.
 
     The suffix of OUT says what is written. Labels are kept where every structure has them. Of an
     MLIP state (.als, .almtp), the potential or the structures of its active set.
@@ -74,7 +74,7 @@ def convert(
         raise ConfigError("--last and --every exclude each other; give one of them")
     if source.suffix in STATES and not _is_potential(target):
         _convert_state(source, target, species=order, picks=picks)
-    elif source.suffix in PUBLISHED or source.is_dir():
+    elif source.suffix in (*PUBLISHED, NEUROCHEM) or source.is_dir():
         if picks.any:
             raise ConfigError(
                 f"{source} is a potential: --every, --last, --reduce and --split are for structures"

@@ -35,7 +35,9 @@ OutOption = Annotated[Path, typer.Option("--out", help="File to write; it must n
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 PotentialArgument = Annotated[
     Path,
-    typer.Argument(metavar="POTENTIAL", help="Folder of a saved potential, or a .mtp file."),
+    typer.Argument(
+        metavar="POTENTIAL", help="Folder of a saved potential, a .mtp or an .info file."
+    ),
 ]
 
 

@@ -87,9 +87,9 @@ def athanor(
 ) -> None:
     """Interatomic potentials by active learning: labels only where the potential is guessing.
 
-    A POTENTIAL is a folder that athanor saved, or a .mtp file with --species Al,Ni. A STRUCTURES
-    file is anything ASE reads, or a .cfg. Exit codes: 0 done, 1 bad input, 2 stopped by a limit,
-    3 internal error.
+    A POTENTIAL is a folder that athanor saved, a .mtp file with --species Al,Ni, or the .info file
+    of a published ANI potential. A STRUCTURES file is anything ASE reads, or a .cfg. Exit codes:
+    0 done, 1 bad input, 2 stopped by a limit, 3 internal error.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from athanor.calculator import calculator
 from athanor.errors import ConfigError, InputError, LabelError, OracleError
-from athanor.loading import load
+from athanor.loading import files_of, load
 from athanor.oracle import OracleConfig
 from athanor.potentials import Potential
 from athanor.structure import Labels, check_labels
@@ -48,7 +49,7 @@ class PotentialOracle:
 
 
 class PotentialOracleConfig(OracleConfig):
-    """A saved potential teaches: a folder of athanor's or a `.mtp` file with its species."""
+    """A saved potential teaches: athanor's folder, ANI's `.info`, or a `.mtp` with its species."""
 
     kind: Literal["potential"] = "potential"
     path: Path = Field(description="from the current directory, if relative")
@@ -64,11 +65,11 @@ class PotentialOracleConfig(OracleConfig):
 
 def _fingerprint(path: Path, species: Sequence[str] | None) -> str:
     """Hash of names and bytes of every file of a potential, where it lies does not matter."""
-    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+    files = files_of(path)
     digest = hashlib.sha256(",".join(species or ()).encode())
     try:
         for file in files:
-            name = file.relative_to(path).as_posix() if file != path else ""
+            name = Path(os.path.relpath(file, path)).as_posix() if file != path else ""
             digest.update(f"\n{name}\n{file.stat().st_size}\n".encode())
             digest.update(file.read_bytes())
     except OSError as error:

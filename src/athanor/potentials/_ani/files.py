@@ -34,7 +34,7 @@ Sizes = tuple[tuple[int, ...], ...]
 
 def write_model(folder: Path, model: AniModel, *, precision: Precision) -> None:
     """Write header and numbers into an existing folder."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     aev = model.aev
     header = {
@@ -56,7 +56,8 @@ def write_model(folder: Path, model: AniModel, *, precision: Precision) -> None:
         for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
             arrays[f"{symbol}.{layer}.weight"] = weight
             arrays[f"{symbol}.{layer}.bias"] = bias
-    save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, folder / WEIGHTS)
+    content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
+    (folder / WEIGHTS).write_bytes(content)
     (folder / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
 
 

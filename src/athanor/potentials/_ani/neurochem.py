@@ -39,16 +39,36 @@ class _Info:
 
 
 def info_of(path: Path) -> Path | None:
-    """The `.info` file meant by a path: itself, one in the folder, or one of the folder's name
-    beside it; None where there is none (or several)."""
+    """The `.info` file meant by a path; None where it is not one of NeuroChem's.
+
+    It is the file itself, the one in the folder, or the one of the folder's name beside it. Raises
+    FormatError for a folder of NeuroChem's without one, or with several.
+    """
     if not path.is_dir():
         return path if path.suffix == INFO else None
     inside = sorted(path.glob(f"*{INFO}"))
     if len(inside) == 1:
         return inside[0]
-    folder = path.resolve()
+    folder = path.absolute() if path.name not in ("", "..") else path.resolve()
     beside = folder.with_name(folder.name + INFO)
-    return beside if not inside and beside.is_file() else None
+    if not inside and beside.is_file():
+        return beside
+    if inside or any(path.glob("*.params")):
+        raise FormatError(
+            path,
+            None,
+            f"found {len(inside)} {INFO} files in this NeuroChem folder and none of its name "
+            f"beside it; give the {INFO} file itself",
+        )
+    return None
+
+
+def files_of(path: Path) -> list[Path]:
+    """Every file that the potential of an `.info` file is read from; FormatError."""
+    info = _read_info(path)
+    inside = [folder / "networks" for folder in info.members]
+    weights = [file for folder in inside for file in folder.glob("*") if file.is_file()]
+    return [path, info.params, info.energies, *sorted(weights)]
 
 
 def read_neurochem(path: Path) -> AniModel:

@@ -67,7 +67,7 @@ class Surroundings:
 class _Triples:
     """A chunk of triples: factors of their terms and the slopes of these.
 
-    A term is `edge` shell[a] turn[z]; shell_slope is the derivative by either distance, turn_slope
+    A term is `edge` ring[a] turn[z]; ring_slope is the derivative by either distance, turn_slope
     that by x = SHRINK cos theta, edge_slopes those of `edge` by the two distances.
     """
 
@@ -76,8 +76,8 @@ class _Triples:
     row: Ints
     edge: FloatArray
     edge_slopes: FloatArray
-    shell: FloatArray
-    shell_slope: FloatArray
+    ring: FloatArray
+    ring_slope: FloatArray
     turn: FloatArray
     turn_slope: FloatArray
     x_slopes: FloatArray
@@ -116,7 +116,7 @@ class TwinAev:
         table = _summed(radial, self._radial_rows(around), n_atoms * len(self.spec.species))
         angular = np.zeros((n_atoms * self._n_blocks, self._block))
         for part in self._triples(around):
-            terms = part.edge[:, None, None] * part.shell[:, :, None] * part.turn[:, None, :]
+            terms = part.edge[:, None, None] * part.ring[:, :, None] * part.turn[:, None, :]
             angular += _summed(terms.reshape(-1, self._block), part.row, len(angular))
         joined = _joined(table, angular, n_atoms)
         return joined if double else joined.astype(np.float32)
@@ -240,7 +240,7 @@ class TwinAev:
         r = around.distances[np.stack([first, second])]
         edges, slopes = _edge(r, spec.angular_cutoff)
         away = 0.5 * (r[0] + r[1])[:, None] - np.array(spec.shf_a)
-        shell = np.exp(-spec.eta_a * away**2)
+        ring = np.exp(-spec.eta_a * away**2)
         u, w = around.units[first], around.units[second]
         cosine = np.clip((u * w).sum(axis=1), -1.0, 1.0)
         turn, turn_slope = self._turns(SHRINK * cosine)
@@ -253,8 +253,8 @@ class TwinAev:
             row=around.i[first] * self._n_blocks + block,
             edge=2 * edges[0] * edges[1],
             edge_slopes=2 * slopes * edges[::-1],
-            shell=shell,
-            shell_slope=-spec.eta_a * away * shell,
+            ring=ring,
+            ring_slope=-spec.eta_a * away * ring,
             turn=turn,
             turn_slope=turn_slope,
             x_slopes=x_slopes,
@@ -290,11 +290,11 @@ class TwinAev:
     ) -> Iterator[tuple[Ints, FloatArray]]:
         """Gradients by the first and the second pair vector; weight (n_triples, a, z)."""
         turned = np.einsum("taz,tz->ta", weight, part.turn)
-        level = (turned * part.shell).sum(axis=1)
-        shell = part.edge * (turned * part.shell_slope).sum(axis=1)
-        by_x = part.edge * np.einsum("taz,ta,tz->t", weight, part.shell, part.turn_slope)
+        level = (turned * part.ring).sum(axis=1)
+        ring = part.edge * (turned * part.ring_slope).sum(axis=1)
+        by_x = part.edge * np.einsum("taz,ta,tz->t", weight, part.ring, part.turn_slope)
         for side, pairs in enumerate((part.first, part.second)):
-            along = part.edge_slopes[side] * level + shell
+            along = part.edge_slopes[side] * level + ring
             pull = along[:, None] * around.units[pairs] + by_x[:, None] * part.x_slopes[side]
             yield pairs, pull
 
@@ -311,11 +311,11 @@ class TwinAev:
             r_change = stretch[both]
             x_change = (part.x_slopes * change[both]).sum(axis=(0, 2))
             edge_change = (part.edge_slopes * r_change).sum(axis=0)
-            shell_change = part.shell_slope * r_change.sum(axis=0)[:, None]
-            sides = edge_change[:, None] * part.shell + part.edge[:, None] * shell_change
+            ring_change = part.ring_slope * r_change.sum(axis=0)[:, None]
+            sides = edge_change[:, None] * part.ring + part.edge[:, None] * ring_change
             terms = sides[:, :, None] * part.turn[:, None, :]
-            shell = (part.edge * x_change)[:, None] * part.shell
-            terms += shell[:, :, None] * part.turn_slope[:, None, :]
+            ring = (part.edge * x_change)[:, None] * part.ring
+            terms += ring[:, :, None] * part.turn_slope[:, None, :]
             angular += _summed(terms.reshape(-1, self._block), part.row, len(angular))
         return _joined(table, angular, n_atoms)
 
