@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ import numpy as np
 import pytest
 from ase.units import GPa
 from mlip_states import cfg_texts, second
+from pages import Page
 
 import athanor
 from athanor.campaign.config import CampaignConfig
@@ -25,9 +23,8 @@ from athanor.potentials import Potential
 from athanor.potentials.mtp import MtpConfig
 from athanor.query.state import active_structures
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "mlip.md"
-TEXT = PAGE.read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = Page("mlip.md")
+TEXT = PAGE.text
 SECTION = re.compile(r"^## `mlp ([a-z-]+)` → `athanor ([a-z]+)`$", re.MULTILINE)
 OPTION = re.compile(r"`(--[A-Za-z_1-9-]+)")
 WORD = re.compile(r"`([a-z_]+)`")
@@ -66,14 +63,6 @@ SETTINGS = (
 FIELDS = set(MtpConfig.model_fields)
 
 
-def blocks() -> list[tuple[int, str, str]]:
-    """Line number, language and text of each block of the page."""
-    return [
-        (TEXT.count("\n", 0, found.start()) + 2, found[1], found[2])
-        for found in BLOCK.finditer(TEXT)
-    ]
-
-
 def sections() -> dict[str, tuple[str, str]]:
     """Their command -> our verb, the text of the section."""
     found = list(SECTION.finditer(TEXT))
@@ -89,8 +78,7 @@ def rows(section: str) -> Iterator[list[str]]:
 
 
 def test_the_page_has_only_blocks_that_are_understood() -> None:
-    assert TEXT.count("```") == 2 * len(blocks())
-    assert {language for _, language, _ in blocks()} == {"bash", "text", "toml"}
+    assert PAGE.languages() == {"bash", "text", "toml"}
 
 
 @pytest.mark.parametrize("command", COMMANDS.split())
@@ -131,7 +119,7 @@ def test_every_command_of_the_first_table_is_ours() -> None:
 
 
 def test_the_campaign_is_one() -> None:
-    (table,) = [text for _, language, text in blocks() if language == "toml"]
+    (table,) = [block.text for block in PAGE.blocks() if block.language == "toml"]
     config = CampaignConfig.of(tomllib.loads(table), where="the page")
     assert config.campaign.name == "molybdenum"
 
@@ -149,7 +137,7 @@ def home(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "pot.mtp").write_bytes((mtp / "pots" / "Mo_L08.mtp").read_bytes())
     (home / "state.als").write_bytes(state(mtp, home))
     before = {path.name: path.read_bytes() for path in home.iterdir()}
-    run_all(home, programs=folder / "bin")
+    PAGE.run(home, programs=folder / "bin", skip=("text", "toml"))
     # no command changed a file that was there
     assert {name: (home / name).read_bytes() for name in before} == before
     return home
@@ -168,31 +156,6 @@ def state(mtp: Path, folder: Path) -> bytes:
         texts,
         columns=stored["invA"],
     )
-
-
-def run_all(home: Path, *, programs: Path) -> None:
-    programs.mkdir()
-    command = programs / "athanor"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m athanor.cli "$@"\n')
-    command.chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-    }
-    for line, language, text in blocks():
-        if language != "bash":
-            continue
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
-            cwd=home,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, f"mlip.md, line {line}:\n{done.stdout}\n{done.stderr}"
 
 
 def grades(path: Path) -> list[float]:
