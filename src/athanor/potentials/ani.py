@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from ase import Atoms
@@ -17,13 +18,15 @@ from pydantic import Field, field_validator, model_validator
 from athanor import _core
 from athanor.data.dataset import Dataset
 from athanor.data.species import check_species
-from athanor.errors import ConfigError, FormatError
+from athanor.errors import ConfigError, FormatError, MissingExtraError
 from athanor.potentials import HEADER, SKIN, Potential, PotentialConfig, check_elements
 from athanor.potentials._ani.files import read_model, write_model
-from athanor.potentials._ani.model import AniModel, Network, even_spec
+from athanor.potentials._ani.model import AevSpec, AniModel, Network, even_spec
 from athanor.potentials._ani.neurochem import read_neurochem
 from athanor.potentials._ani.program import Evaluation, Precision, program_of
+from athanor.potentials._ani.settings import FitSettings, LossWeights
 from athanor.potentials._folder import new_folder
+from athanor.potentials._members import Resample
 from athanor.potentials._mtp.program import checked
 from athanor.structure import FloatArray, Labels, check_structure
 
@@ -190,19 +193,63 @@ def _restored(model: AniModel, precision: Precision) -> AniPotential:
 
 
 class AniConfig(PotentialConfig):
-    """Recipe of an ensemble of ANI networks."""
+    """Recipe of an ensemble of ANI networks, trained on energies, forces and, if wished, stress.
+
+    The loss is eq. 1 of Smith et al. 2021 (see `_ani/settings.py`); members differ in the random
+    weights they begin with and in their data, by `resample`.
+    """
 
     kind: Literal["ani"] = "ani"
     provides: ClassVar[frozenset[str]] = frozenset({"ensemble", "features"})
 
+    size: int = Field(default=8, ge=1, le=100, description="number of networks")
     species: tuple[str, ...] | None = None
+    layers: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        default=(96, 96, 64), min_length=1, description="units of each hidden layer"
+    )
     radial_cutoff: float = Field(default=7.0, gt=1.5, le=20)
     angular_cutoff: float = Field(default=5.0, gt=1.5, le=20)
     first_shell: float = Field(default=1.25, gt=0, description="Å, where shells begin")
     n_radial: int = Field(default=32, ge=1, le=128)
     n_shells: int = Field(default=8, ge=1, le=64)
     n_angles: int = Field(default=8, ge=1, le=64)
+    resample: Resample = Field(
+        default="bootstrap",
+        description="what the members differ in: frames drawn with replacement (bootstrap), "
+        "validated by one part and trained on the rest (split), or the seed alone (none)",
+    )
+    l0: float = Field(default=0.01, ge=0, description="Å², weight of forces")
+    per_atom: bool = Field(default=False, description="energies and virials count per atom")
+    stress_weight: float = Field(default=0.0, ge=0, description="of the squared virial")
+    without_forces: Literal["refuse", "energy"] = Field(
+        default="refuse",
+        description="frames without forces are refused, or trained on their energies",
+    )
+    batch_size: int = Field(default=16, ge=1, description="structures per step")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    max_epochs: int = Field(default=200, ge=1)
+    patience: int = Field(
+        default=25, ge=1, description="epochs without a better validation loss until rates fall"
+    )
+    decay: float = Field(default=0.5, gt=0, lt=1, description="what rates are multiplied by then")
+    final_rate: float = Field(default=1e-5, gt=0, description="a member ends below it")
+    cooldown: float = Field(
+        default=0.4, ge=0, le=1, description="share of max_epochs in which rates fall to zero"
+    )
+    average: float = Field(
+        default=0.99, ge=0, lt=1, description="decay per step of the running mean of the weights"
+    )
+    weight_decay: float = Field(default=1e-4, ge=0)
+    refit_epochs: int | None = Field(
+        default=None, ge=1, description="max_epochs of a refit; half of max_epochs if not given"
+    )
     precision: Precision = "float32"
+    route: Literal["exact", "displaced"] = Field(
+        default="exact", description="to force gradients: exact, or two displaced passes"
+    )
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    memory_GB: float = Field(default=2.0, ge=0, description="for environment vectors kept")
+    threads: int | None = Field(default=None, ge=1, description="all that may be used if not given")
 
     @field_validator("species")
     @classmethod
@@ -219,6 +266,8 @@ class AniConfig(PotentialConfig):
             raise ValueError(
                 f"first_shell = {self.first_shell} must be below the shorter cutoff, {shortest}"
             )
+        if self.resample == "split" and self.size < 2:
+            raise ValueError("resample = 'split' needs size = 2 or more, a part for each member")
         return self
 
     def fit(
@@ -230,11 +279,54 @@ class AniConfig(PotentialConfig):
         workdir: Path,
         start: Potential | None = None,
     ) -> Potential:
-        """Fit all members at once; see `_ani/fit.py`."""
-        # torch is needed for fitting alone
-        from athanor.potentials._ani.fit import fit_ani
+        """Fit all members at once; progress is appended to `workdir/fit.jsonl`.
 
-        return fit_ani(self, train, valid, seed=seed, workdir=workdir, start=start)
+        Needs PyTorch (MissingExtraError without it); see `_ani/fit.py` for what else is raised.
+        """
+        # torch is needed for fitting alone
+        try:
+            from athanor.potentials._ani.fit import fit_ensemble
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise MissingExtraError("torch", "ani") from None
+        model = fit_ensemble(
+            train,
+            valid,
+            spec=self._spec(train, valid),
+            settings=self._settings(),
+            seed=seed,
+            workdir=workdir,
+            start=start.model if isinstance(start, AniPotential) else None,
+        )
+        return AniPotential(model, precision=self.precision)
+
+    def _spec(self, train: Dataset, valid: Dataset) -> AevSpec:
+        present = train.elements | valid.elements
+        species = self.species or tuple(sorted(present))
+        if not present <= set(species):
+            raise ConfigError(
+                f"potential: species = {', '.join(species)}, but the training set also holds "
+                f"{', '.join(sorted(present - set(species)))}; add them to species"
+            )
+        return even_spec(
+            species,
+            radial_cutoff=self.radial_cutoff,
+            angular_cutoff=self.angular_cutoff,
+            first=self.first_shell,
+            n_radial=self.n_radial,
+            n_shells=self.n_shells,
+            n_angles=self.n_angles,
+        )
+
+    def _settings(self) -> FitSettings:
+        given = self.model_dump(include={field.name for field in fields(FitSettings)})
+        return FitSettings(
+            **given,
+            loss=LossWeights(self.l0, self.per_atom, self.stress_weight),
+            energy_only=self.without_forces == "energy",
+            memory=1e9 * self.memory_GB,
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Potential:

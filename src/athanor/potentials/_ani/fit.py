@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from athanor.potentials._ani.log import FitLog
 from athanor.potentials._ani.model import AevSpec, AniModel
 from athanor.potentials._ani.networks import Layout
 from athanor.potentials._ani.offsets import energy_offsets, output_scale
+from athanor.potentials._ani.program import aev_of
 from athanor.potentials._ani.settings import Device, FitSettings
 from athanor.potentials._ani.shares import Shares
 from athanor.potentials._ani.standard import surveyed
@@ -35,7 +37,7 @@ def fit_ensemble(
     valid: Dataset,
     *,
     spec: AevSpec,
-    make_aev: Callable[[AevSpec], Aev],
+    make_aev: Callable[[AevSpec], Any] = aev_of,
     settings: FitSettings,
     seed: int,
     workdir: Path,
@@ -60,23 +62,26 @@ def fit_ensemble(
         raise FitError("the training set is empty; label at least one structure")
     device = device_of(settings.device)
     make_folder(workdir)
+    if start is not None and alike(start, spec, settings):
+        settings = replace(
+            settings, max_epochs=settings.refit_epochs or -(-settings.max_epochs // 2)
+        )
+    else:
+        start = None
     shares = Shares.of(train, valid, size=settings.size, seed=seed, resample=settings.resample)
     frames = Frames.of(shares.both, species=spec.species, energy_only=settings.energy_only)
     with one_torch_thread():
         problem = _problem(make_aev(spec), spec, frames, shares, settings, device=device)
         first = _first(start, spec, problem, settings, seed=seed)
-        trainer = Trainer(
-            problem.evaluation,
-            problem.task,
-            settings,
-            decays=decays(problem.layout, settings.weight_decay),
-            seed=seed,
-            threads=problem.threads,
-        )
-        log = FitLog(workdir)
-        log.forecast(_forecast(problem, trainer, first, settings).sentence())
         identity = _identity(spec, settings, device, frames, shares, first, seed=seed)
-        best = trainer.run(first, log=log, checkpoint=Checkpoint(workdir, identity))
+        best = _trained(
+            problem,
+            first,
+            settings,
+            seed=seed,
+            log=FitLog(workdir),
+            at=Checkpoint(workdir, identity),
+        )
     return folded(
         best, problem.layout, problem.evaluation.standard, aev=spec, offsets=problem.offsets
     )
@@ -132,7 +137,7 @@ def _first(
     start: AniModel | None, spec: AevSpec, problem: Problem, settings: FitSettings, *, seed: int
 ) -> Tensor:
     """Where to begin: at a start of the same shape, else at random."""
-    if start is None or not alike(start, spec, settings):
+    if start is None:
         return drawn(problem.layout, settings.size, seed=seed)
     return unfolded(start, problem.layout, problem.evaluation.standard, problem.offsets)
 
@@ -141,6 +146,28 @@ def alike(start: AniModel, spec: AevSpec, settings: FitSettings) -> bool:
     """Whether the weights of one mean the same in the other."""
     hidden = tuple(weight.shape[1] for weight in start.networks[0].weights[:-1])
     return start.aev == spec and hidden == settings.layers and start.n_members == settings.size
+
+
+def _trained(
+    problem: Problem,
+    first: Tensor,
+    settings: FitSettings,
+    *,
+    seed: int,
+    log: FitLog,
+    at: Checkpoint,
+) -> Tensor:
+    """The best parameters of each member; what that takes is said first."""
+    trainer = Trainer(
+        problem.evaluation,
+        problem.task,
+        settings,
+        decays=decays(problem.layout, settings.weight_decay),
+        seed=seed,
+        threads=problem.threads,
+    )
+    log.forecast(_forecast(problem, trainer, first, settings).sentence())
+    return trainer.run(first, log=log, checkpoint=at)
 
 
 def _forecast(problem: Problem, trainer: Trainer, first: Tensor, settings: FitSettings) -> Forecast:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from athanor.potentials._ani.program import Precision
 from athanor.potentials._members import Resample
 
 Device = Literal["cpu", "cuda", "auto"]
-Precision = Literal["float32", "float64"]
 Route = Literal["exact", "displaced"]
 
 
@@ -46,6 +46,7 @@ class FitSettings:
     batch_size : structures per step.
     learning_rate : of AdamW in the beginning.
     max_epochs : passes over the training set at most.
+    refit_epochs : the same for a fit that goes on from a start; None for half as many.
     patience, decay, final_rate : a member's rate is multiplied by `decay` after `patience` epochs
         without a better validation loss; the member ends when its rate is below `final_rate`.
     cooldown : share of `max_epochs` at the end in which all rates fall to zero besides.
@@ -67,6 +68,7 @@ class FitSettings:
     batch_size: int = 16
     learning_rate: float = 1e-3
     max_epochs: int = 200
+    refit_epochs: int | None = None
     patience: int = 25
     decay: float = 0.5
     final_rate: float = 1e-5

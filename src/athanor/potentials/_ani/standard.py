@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from athanor import _core
+from athanor.errors import StructureError
 from athanor.potentials._ani.evaluation import Aev, geometry
 from athanor.potentials._ani.frames import Frames
 from athanor.potentials._ani.lanes import in_lanes
@@ -33,7 +35,10 @@ def surveyed(
 
     def work(piece: NDArray[np.intp]) -> tuple[object, FloatArray, FloatArray, float]:
         part = frames.take(piece)
-        values = aev.values(*geometry(part), double=double)
+        try:
+            values = aev.values(*geometry(part), double=double)
+        except _core.StructureFault:
+            raise _fault(aev, frames, piece) from None
         weights = np.repeat((trained[piece] > 0).astype(float), part.sizes)
         exact = values.astype(float)
         first, second = weights @ exact, weights @ exact**2
@@ -50,3 +55,14 @@ def surveyed(
         stretch=np.maximum(spread, LEAST_STRETCH * largest),
         values=np.concatenate([one[0] for one in found]) if keep else None,
     )
+
+
+def _fault(aev: Aev, frames: Frames, piece: NDArray[np.intp]) -> StructureError:
+    """What to say of the structure of a piece that has no environment vectors."""
+    for number in piece:
+        try:
+            aev.values(*geometry(frames.take(np.array([number]))))
+        except _core.StructureFault as fault:
+            name = frames.origins[number]
+            return StructureError(f"{name}: {fault}; mend this structure or leave it out")
+    raise AssertionError("a piece has a fault that none of its structures has")

@@ -101,18 +101,16 @@ class Trainer:
         return state.best
 
     def epoch_seconds(self, first: Tensor) -> float:
-        """What an epoch takes, by the first piece of the data alone."""
-        piece = next(self._task.frames.pieces(self._trained))
-        frames, inputs = self._piece(piece)
-        shares = self._task.shares.train[:, piece]
-        flat = first.to(self._evaluation.device, self._evaluation.dtype)
-
-        def work() -> None:
-            self._evaluation.gradient(flat, frames, inputs, shares=shares)
-
-        atoms = self._task.frames.sizes
-        share = float(atoms[self._trained].sum() / atoms[piece].sum())
-        return measured(work) * share / self._threads
+        """What an epoch takes, by one step on structures of all sizes."""
+        state = self._begin(first)
+        order = np.random.default_rng([self._seed, 3]).permutation(self._trained)
+        batch = order[: self._settings.batch_size]
+        sizes = self._task.frames.sizes
+        # a validation has no products with right-hand sides but one, and no way back
+        checked = self._task.shares.valid.sum(axis=1).max() / 2
+        seconds = measured(lambda: self._gradient(state, batch))
+        atoms = sizes[order].sum() + checked * sizes.mean()
+        return float(seconds * atoms / sizes[batch].sum())
 
     def _begin(self, first: Tensor) -> State:
         settings = self._settings
@@ -159,28 +157,9 @@ class Trainer:
 
     def step(self, state: State, batch: Rows, *, epoch: float) -> float:
         """One step on the structures `batch`; returns their mean loss."""
-        shares = self._task.shares.train
-        evaluate = (
-            self._evaluation.gradient
-            if self._settings.route == "exact"
-            else self._evaluation.displaced_gradient
-        )
-
-        def work(piece: Rows) -> tuple[Tensor, FloatArray]:
-            frames, inputs = self._piece(piece)
-            gradient, found = evaluate(
-                state.descent.flat, frames, inputs, shares=shares[:, piece] / len(batch)
-            )
-            return gradient, found.losses
-
-        pieces = list(self._task.frames.pieces(batch))
-        results = in_lanes(work, pieces, threads=self._threads)
-        losses = shares[:, batch] * np.concatenate([found for _, found in results], axis=1)
+        gradient, losses = self._gradient(state, batch)
         if not np.isfinite(losses).all():
-            raise self._failure(state, batch)
-        gradient = results[0][0]
-        for other, _ in results[1:]:
-            gradient += other
+            raise self._failure(state)
         settings = self._settings
         rates = np.where(state.plateau.running, state.plateau.rates, 0.0)
         rates = rates * cooled(epoch, settings.max_epochs, settings.cooldown)
@@ -191,6 +170,25 @@ class Trainer:
             average=settings.average,
         )
         return float(losses.mean())
+
+    def _gradient(self, state: State, batch: Rows) -> tuple[Tensor, FloatArray]:
+        """That of the mean loss of a batch, and the losses (n_members, n_frames) times shares."""
+        shares = self._task.shares.train
+        exact = self._settings.route == "exact"
+        evaluation = self._evaluation
+        evaluate = evaluation.gradient if exact else evaluation.displaced_gradient
+
+        def work(piece: Rows) -> tuple[Tensor, FloatArray]:
+            frames, inputs = self._piece(piece)
+            parts = shares[:, piece] / len(batch)
+            gradient, found = evaluate(state.descent.flat, frames, inputs, shares=parts)
+            return gradient, found.losses
+
+        results = in_lanes(work, list(self._task.frames.pieces(batch)), threads=self._threads)
+        gradient = results[0][0]
+        for other, _ in results[1:]:
+            gradient += other
+        return gradient, shares[:, batch] * np.concatenate([one for _, one in results], axis=1)
 
     def validation(self, state: State) -> FloatArray:
         """(n_members,) mean losses of the running means on each member's own validation set."""
@@ -223,7 +221,7 @@ class Trainer:
             return frames, self._evaluation.inputs(frames)
         return frames, self._task.inputs[torch.from_numpy(self._task.frames.rows(piece))]
 
-    def _failure(self, state: State, batch: Rows) -> FitError:
+    def _failure(self, state: State) -> FitError:
         """What to say of a loss that is not finite: where the best weights are worst."""
         members = np.arange(len(state.best))
         found = self._evaluated(state.best, self._trained, members=members)
