@@ -6,39 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+from ani_cases import batch_of, spec_of
 from ase import Atoms
 
 from athanor import _core
 from athanor.potentials._ani.model import AevSpec
 from athanor.potentials._ani.twin import TwinAev
 from athanor.testing import structures
-
-
-def spec_of(species: tuple[str, ...], *, radial: float = 4.5, angular: float = 3.6) -> AevSpec:
-    """Small and of odd sizes: 7 radial, 3 x 5 angular components."""
-    return AevSpec(
-        species=species,
-        radial_cutoff=radial,
-        angular_cutoff=angular,
-        eta_r=5.0,
-        shf_r=tuple(np.linspace(1.5, 4.2, 7)),
-        eta_a=2.5,
-        zeta=9.3,
-        shf_a=tuple(np.linspace(1.7, 3.3, 3)),
-        shf_z=tuple((np.arange(5) + 0.5) * np.pi / 5),
-    )
-
-
-def batch_of(batch: list[Atoms], species: tuple[str, ...]) -> dict[str, np.ndarray]:
-    return {
-        "positions": np.concatenate([atoms.positions for atoms in batch]),
-        "types": np.array(
-            [species.index(s) for atoms in batch for s in atoms.symbols], dtype=np.int32
-        ),
-        "offsets": np.cumsum([0, *map(len, batch)]).astype(np.int64),
-        "cells": np.stack([atoms.cell.array for atoms in batch]),
-        "periodic": np.stack([atoms.pbc for atoms in batch]),
-    }
 
 
 def by_loops(spec: AevSpec, atoms: Atoms, centre: int) -> np.ndarray:

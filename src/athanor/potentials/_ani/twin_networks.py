@@ -96,7 +96,7 @@ class TwinAni:
         gradient, strain = self.aev.vjp(*batch, adjoints)
         volume = abs(float(np.linalg.det(cell))) if periodic.all() else 0.0
         found = table if features else np.zeros((0, table.shape[1]))
-        return sites.sum(axis=1), -gradient, strain, volume, sites, found
+        return sites.sum(axis=1), -gradient, strain[:, 0], volume, sites, found
 
     def _networks(
         self, values: FloatArray, types: NDArray[np.int32]
