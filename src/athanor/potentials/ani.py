@@ -225,6 +225,9 @@ class AniConfig(PotentialConfig):
         default="refuse",
         description="frames without forces are refused, or trained on their energies",
     )
+    optimizer: Literal["adamw", "soap"] = Field(
+        default="adamw", description="AdamW by parameter, or in the eigenbases of SOAP"
+    )
     batch_size: int = Field(default=16, ge=1, description="structures per step")
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     max_epochs: int = Field(default=200, ge=1)

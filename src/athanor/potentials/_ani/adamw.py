@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from athanor.potentials._ani.bases import Bases
+
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+_BETA1_TURNED, _BETA2_TURNED = 0.95, 0.95
 
 
 @dataclass(slots=True)
@@ -20,6 +23,7 @@ class Descent:
     flat : (n_members, n_parameters).
     first, second : running means of the gradient and of its square.
     mean : running mean of `flat`, which is what is validated and kept.
+    bases : in which steps are taken; None for those of the parameters themselves.
     steps : so many were made.
     """
 
@@ -27,17 +31,20 @@ class Descent:
     first: Tensor
     second: Tensor
     mean: Tensor
+    bases: Bases | None = None
     steps: int = 0
 
     @classmethod
-    def at(cls, flat: Tensor) -> Descent:
+    def at(cls, flat: Tensor, *, bases: Bases | None = None) -> Descent:
         """In the beginning."""
-        return cls(flat, torch.zeros_like(flat), torch.zeros_like(flat), flat.clone())
+        return cls(flat, torch.zeros_like(flat), torch.zeros_like(flat), flat.clone(), bases)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """All that a step depends on besides their number."""
         for name in ("flat", "first", "second", "mean"):
             yield name, getattr(self, name)
+        if self.bases is not None:
+            yield from self.bases.tensors()
 
     def step(self, gradient: Tensor, rates: Tensor, *, decays: Tensor, average: float) -> None:
         """One step.
@@ -46,10 +53,18 @@ class Descent:
         parameter; `average` the decay of the running mean, less in the first steps.
         """
         self.steps += 1
-        self.first.lerp_(gradient, 1 - _BETA1)
-        self.second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-        size = (self.second / (1 - _BETA2**self.steps)).sqrt_().add_(_EPSILON)
-        change = (self.first / (1 - _BETA1**self.steps)).div_(size)
+        first = _BETA1 if self.bases is None else _BETA1_TURNED
+        second = _BETA2 if self.bases is None else _BETA2_TURNED
+        self.first.lerp_(gradient, 1 - first)
+        mean = self.first
+        if self.bases is not None:
+            self.bases.see(gradient, self.steps)
+            gradient, mean = self.bases.turned(gradient), self.bases.turned(mean)
+        self.second.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        size = (self.second / (1 - second**self.steps)).sqrt_().add_(_EPSILON)
+        change = (mean / (1 - first**self.steps)).div_(size)
+        if self.bases is not None:
+            change = self.bases.back(change)
         self.flat.addcmul_(rates, change.addcmul_(decays, self.flat), value=-1.0)
         kept = min(average, self.steps / (10.0 + self.steps))
         self.mean.lerp_(self.flat, 1 - kept)

@@ -41,6 +41,8 @@ class Residuals:
     force_errors: FloatArray
 
 
+# a loss that is not finite is found by whoever asked for it
+@np.errstate(over="ignore", invalid="ignore")
 def residuals(
     predicted: Predicted, frames: Frames, shares: FloatArray, weights: LossWeights
 ) -> Residuals:

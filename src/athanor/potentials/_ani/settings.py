@@ -43,6 +43,7 @@ class FitSettings:
     resample : how the training sets of the members differ.
     energy_only : train frames whose forces are not finite on their energies; otherwise they are
         refused.
+    optimizer : AdamW by parameter, or in the bases of SOAP.
     batch_size : structures per step.
     learning_rate : of AdamW in the beginning.
     max_epochs : passes over the training set at most.
@@ -65,6 +66,7 @@ class FitSettings:
     loss: LossWeights = LossWeights()
     resample: Resample = "bootstrap"
     energy_only: bool = False
+    optimizer: Literal["adamw", "soap"] = "adamw"
     batch_size: int = 16
     learning_rate: float = 1e-3
     max_epochs: int = 200

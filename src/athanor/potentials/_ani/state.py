@@ -9,6 +9,7 @@ from torch import Tensor
 
 from athanor.data.packing import Arrays
 from athanor.potentials._ani.adamw import Descent
+from athanor.potentials._ani.bases import Bases
 from athanor.potentials._ani.checkpoint import Numbers
 from athanor.potentials._ani.schedule import Plateau
 
@@ -32,8 +33,8 @@ class State:
     epoch: int = 0
 
     @classmethod
-    def begin(cls, flat: Tensor, plateau: Plateau) -> State:
-        return cls(Descent.at(flat), plateau, flat.clone())
+    def begin(cls, flat: Tensor, plateau: Plateau, *, bases: Bases | None) -> State:
+        return cls(Descent.at(flat, bases=bases), plateau, flat.clone())
 
     def packed(self) -> tuple[Arrays, Numbers]:
         """Copies of everything."""

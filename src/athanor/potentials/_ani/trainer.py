@@ -12,6 +12,7 @@ from torch import Tensor
 
 from athanor.data.packing import Arrays
 from athanor.errors import FitError
+from athanor.potentials._ani.bases import Bases
 from athanor.potentials._ani.checkpoint import Checkpoint, Numbers
 from athanor.potentials._ani.cost import measured
 from athanor.potentials._ani.evaluation import Evaluation
@@ -121,7 +122,10 @@ class Trainer:
             decay=settings.decay,
             final_rate=settings.final_rate,
         )
-        return State.begin(first.to(self._evaluation.device, self._evaluation.dtype), plateau)
+        flat = first.to(self._evaluation.device, self._evaluation.dtype)
+        layout = self._evaluation.layout
+        bases = Bases(layout, len(flat), flat) if settings.optimizer == "soap" else None
+        return State.begin(flat, plateau, bases=bases)
 
     def _write(self, checkpoint: Checkpoint, kept: tuple[Arrays, Numbers], log: FitLog) -> None:
         arrays, numbers = kept
