@@ -1,4 +1,4 @@
-"""Eight ANI networks, energy + forces + virial, against torchani on the same machine in the same run.
+"""Eight ANI networks, energy + forces + virial, against torchani in the same run.
 
     python benchmarks/ani_evaluation.py --torchani PYTHON [--published FOLDER] [--out FILE]
 
@@ -17,6 +17,7 @@ Parts that are in the output file already are not measured again.
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -26,8 +27,8 @@ import numpy as np
 from ani_systems import (
     Record,
     Row,
-    Torchani,
     Took,
+    Torchani,
     core_ani,
     counted,
     in_turn,
@@ -248,7 +249,7 @@ class Bench:
         functions per pair, as many backward. An exponential counts 12, a power 24, a cosine 12.
         """
         widths = [w.shape[2] for w in self.model.networks[0].weights] + [1]
-        products = sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+        products = sum(a * b for a, b in itertools.pairwise(widths))
         spec = self.model.aev
         n_a, n_z, n_r = len(spec.shf_a), len(spec.shf_z), spec.n_radial
         flops = {

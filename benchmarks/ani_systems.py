@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -88,7 +89,7 @@ def random_model(*, seed: int = 0) -> AniModel:
     rng = np.random.default_rng(seed)
     widths = (published_spec().length, *LAYERS[1:])
     weights, biases = [], []
-    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(widths):
         shape = (MEMBERS, n_out, n_in)
         weights.append(rng.normal(0, n_in**-0.5, shape).astype(np.float32))
         biases.append(rng.normal(0, 0.1, shape[:2]).astype(np.float32))
@@ -197,6 +198,21 @@ def took(call: Callable[[], object]) -> Took:
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def peak(call: Callable[[], object]) -> int:
+    """Bytes of memory that a call takes at most beyond what was held before it (Linux)."""
+    # forgets the largest resident size so far
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = _resident("VmRSS")
+    call()
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    found = next(line for line in lines if line.startswith(name))
+    return 1024 * int(found.split()[1])
 
 
 def in_turn(calls: Mapping[str, Callable[[], Took]], rounds: int) -> dict[str, Row]:

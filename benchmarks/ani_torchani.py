@@ -4,20 +4,20 @@
 
 Run by ani_evaluation.py and ani_training.py with the Python of an environment that has torchani,
 where athanor need not be. It reads one JSON request a line and answers with one JSON line: `cpu`
-and `wall` seconds of the repetitions asked for, and a file of results where one is named. Built
-are torchani's own classes: AEVComputer with any of its neighbour lists, its Ensemble of networks
-and BmmEnsemble, its batched form of it. Lengths in Å, energies in eV.
+and `wall` seconds of the repetitions asked for and the memory that they took at most; results go
+into a file where one is named. Built are torchani's own classes: AEVComputer with any of its
+neighbour lists, its Ensemble of networks and BmmEnsemble, its batched form of it. Lengths in Å.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TORCHANI_NO_WARN_EXTENSIONS", "1")
@@ -189,15 +189,21 @@ class Step:
         return found
 
 
-def timed(call: Callable[[], Tables], repeats: int) -> tuple[Tables, dict[str, list[float]]]:
+def timed(call: Callable[[], Tables], repeats: int) -> tuple[Tables, dict[str, Any]]:
     """The last answer; processor and wall seconds of each repetition."""
-    took: dict[str, list[float]] = {"cpu": [], "wall": []}
+    took: dict[str, Any] = {"cpu": [], "wall": []}
     for _ in range(repeats):
         wall, cpu = time.perf_counter(), time.process_time()
         found = call()
         took["cpu"].append(time.process_time() - cpu)
         took["wall"].append(time.perf_counter() - wall)
     return found, took
+
+
+def resident(name: str) -> int:
+    """Bytes of this process that are in memory now (VmRSS) or were at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
 def answer(tables: Tables, request: dict[str, Any], kept: dict[str, Ani]) -> dict[str, Any]:
@@ -209,16 +215,19 @@ def answer(tables: Tables, request: dict[str, Any], kept: dict[str, Ani]) -> dic
     model = kept[key]
     with np.load(request["system"]) as file:
         system = dict(file)
+    # forgets the largest resident size so far
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     if request["call"] == "evaluate":
         call = partial(model.evaluate, system, stress=request["stress"], each=request["each"])
     else:
         step = Step(model, system, chunk=request["chunk"])
         call = partial(step.run, shared=request["shared"], pruned=request["pruned"])
+    before = resident("VmRSS")
     found, took = timed(call, request["repeats"])
+    took["peak_bytes"] = resident("VmHWM") - before
     if request["out"]:
         np.savez(request["out"], **found)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {**took, "peak_bytes": 1024 * peak}
+    return took
 
 
 def main() -> None:
