@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_neurochem import write_published
+from neurochem_files import write_published
 
 import athanor
 from athanor.cli import main
