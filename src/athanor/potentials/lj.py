@@ -19,7 +19,6 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from scipy.optimize import minimize_scalar
-from vesin import NeighborList
 
 from athanor.component import Component
 from athanor.data.dataset import Dataset
@@ -256,6 +255,9 @@ def _terms(r: FloatArray, sigma: float) -> tuple[FloatArray, FloatArray, FloatAr
 
 def find_pairs(atoms: Atoms, cutoff: float) -> Pairs:
     """Every pair within the cutoff once; StructureError names two atoms at one place."""
+    # where torch is installed vesin imports it, which listing the kinds of potentials must not
+    from vesin import NeighborList
+
     finder = NeighborList(cutoff=cutoff, full_list=False, n_threads=1)
     i, j, vector, length = finder.compute(
         atoms.positions, atoms.cell.array, atoms.pbc, quantities="ijDd"

@@ -1,0 +1,43 @@
+"""The door to torch and hippynn: opened by a fit or a prediction, not by an import of athanor."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Iterator
+
+from athanor.errors import MissingExtraError
+
+_EXTRA = "hipnn"
+_LIBRARIES = ("torch", "hippynn")
+
+
+@contextlib.contextmanager
+def extra() -> Iterator[None]:
+    """Around imports of the parts that need torch and hippynn.
+
+    Raises MissingExtraError for a library that is absent, or that misses one of its own needs.
+    """
+    with warnings.catch_warnings():
+        # hippynn 0.1 uses torch.jit and distutils, which are deprecated, and tells at its import
+        # that optional kernels are absent; none of this concerns whoever fits a potential
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except ImportError as error:
+            if isinstance(error, MissingExtraError):
+                raise
+            raise MissingExtraError(error.name or "hippynn", _EXTRA) from error
+
+
+def require_extra() -> None:
+    """Raise MissingExtraError unless torch and hippynn are there; imports neither."""
+    for library in _LIBRARIES:
+        if library in sys.modules:
+            present = sys.modules[library] is not None
+        else:
+            present = importlib.util.find_spec(library) is not None
+        if not present:
+            raise MissingExtraError(library, _EXTRA)
