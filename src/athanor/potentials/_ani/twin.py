@@ -15,18 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from athanor import _core
 from athanor.potentials._ani.model import AevSpec
+from athanor.potentials._ani.neighbours import Ints, couples, near_pairs
 from athanor.structure import FloatArray
 
 SHRINK = 0.95
 """theta = acos(SHRINK cos): no singularity at collinear triples."""
-COINCIDENT = 1e-3
-"""Å; no potential means anything for atoms as close as this."""
 _CHUNK = 20_000
 """Triples at once, so that tables stay in a few tens of megabytes."""
 
-Ints = NDArray[np.intp]
 Real = NDArray[np.float32] | NDArray[np.float64]
 
 
@@ -185,22 +182,14 @@ class TwinAev:
         """Pairs within the larger cutoff and triples within the angular one."""
         found = []
         for number, (start, stop) in enumerate(pairwise(offsets.tolist())):
-            near_i, near_j, near_vectors = _core.all_pairs(
-                np.ascontiguousarray(positions[start:stop]),
-                np.ascontiguousarray(cells[number]),
-                np.ascontiguousarray(periodic[number]),
-                self.spec.cutoff,
+            i, j, vectors = near_pairs(
+                positions[start:stop], cells[number], periodic[number], cutoff=self.spec.cutoff
             )
-            _check_apart(near_i, near_j, near_vectors)
-            order = np.argsort(near_i, kind="stable")
-            owner = np.full(len(order), number)
-            found.append((owner, near_i[order] + start, near_j[order] + start, near_vectors[order]))
-        structure, i, j = (
-            np.concatenate([row[k] for row in found]).astype(np.intp) for k in range(3)
-        )
+            found.append((np.full(len(i), number), i + start, j + start, vectors))
+        structure, i, j = (np.concatenate([row[k] for row in found]) for k in range(3))
         vectors = np.concatenate([row[3] for row in found]).reshape(-1, 3)
         near = np.flatnonzero((vectors**2).sum(axis=1) < self.spec.angular_cutoff**2)
-        first, second = _couples(i[near])
+        first, second = couples(i[near])
         return Surroundings(
             types.astype(np.intp), structure, i, j, vectors, near[first], near[second]
         )
@@ -327,29 +316,11 @@ def _joined(radial: FloatArray, angular: FloatArray, n_atoms: int) -> FloatArray
     return joined
 
 
-def _check_apart(i: NDArray[np.int32], j: NDArray[np.int32], vectors: FloatArray) -> None:
-    """Raise StructureFault where two atoms coincide."""
-    near = np.flatnonzero((vectors**2).sum(axis=1) < COINCIDENT**2)
-    if len(near):
-        raise _core.StructureFault(
-            f"atoms {i[near[0]]} and {j[near[0]]} coincide (closer than {COINCIDENT} Å)"
-        )
-
-
 def _edge(r: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
     """The cosine cutoff and its derivative; both vanish at and beyond the cutoff."""
     angle = np.pi / cutoff * np.minimum(r, cutoff)
     value: FloatArray = 0.5 * np.cos(angle) + 0.5
     return value, -0.5 * np.pi / cutoff * np.sin(angle)
-
-
-def _couples(group: Ints) -> tuple[Ints, Ints]:
-    """All couples (p, q), p < q, of entries that share a value in a sorted array."""
-    position = np.arange(len(group))
-    later = np.searchsorted(group, group, side="right") - position - 1
-    first = np.repeat(position, later)
-    begin = np.repeat(np.cumsum(later) - later, later)
-    return first, first + 1 + np.arange(len(first)) - begin
 
 
 def _summed(rows: FloatArray, place: Ints, count: int) -> FloatArray:
