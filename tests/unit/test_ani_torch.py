@@ -1,0 +1,57 @@
+"""ANI through PyTorch, which is for CUDA, equals the kernel; here it runs on the processor."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from ani_cases import random_model, random_spec, spec_of, structure_of
+from ase import Atoms
+
+from athanor import _core
+from athanor.potentials._ani import torch_device
+from athanor.potentials._ani.torch_device import TorchAni
+from athanor.potentials._ani.twin_networks import TwinAni
+from athanor.testing import structures
+
+SPECIES = ("Al", "Ni", "Mo")
+
+
+@pytest.mark.parametrize("double", [True, False], ids=["double", "single"])
+@pytest.mark.parametrize("seed", range(4))
+def test_it_equals_the_twin(seed: int, double: bool) -> None:
+    rng = np.random.default_rng(seed)
+    species = SPECIES[: seed % 3 + 1]
+    model = random_model(rng, random_spec(rng, species), n_members=seed + 1)
+    torch_ani, twin = TorchAni(model, device="cpu", double=double), TwinAni(model)
+    within = 1e-11 if double else 3e-5
+    zoo = [*structures.zoo(species, rng), structures.isolated(species[-1])]
+    for atoms, (each, features) in product(zoo, [(True, True), (False, False)]):
+        one = structure_of(atoms, species)
+        for forces in (True, False):
+            asked = {"each": each, "features": features, "forces": forces}
+            found, expected = torch_ani.evaluate(**one, **asked), twin.evaluate(**one, **asked)
+            for left, right in zip(found, expected, strict=True):
+                assert np.shape(left) == np.shape(right)
+                scale = max(1.0, np.abs(right).max(initial=0.0))
+                assert np.abs(np.subtract(left, right)).max(initial=0.0) <= within * scale
+
+
+@pytest.mark.parametrize("limit", [1, 400, 3000])
+def test_blocks_of_any_size_give_the_same(limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    model = random_model(rng, spec_of(SPECIES))
+    one = structure_of(structures.dense(SPECIES, rng, repeats=(2, 3, 2)), SPECIES)
+    ani = TorchAni(model, device="cpu", double=True)
+    expected = ani.evaluate(**one, each=True, features=True)
+    monkeypatch.setattr(torch_device, "_NUMBERS", limit)
+    for left, right in zip(ani.evaluate(**one, each=True, features=True), expected, strict=True):
+        np.testing.assert_allclose(left, right, rtol=0, atol=1e-11)
+
+
+def test_coincident_atoms_are_a_fault_of_the_structure() -> None:
+    model = random_model(np.random.default_rng(0), spec_of(("Al",)))
+    one = structure_of(Atoms("Al2", positions=np.zeros((2, 3))), ("Al",))
+    with pytest.raises(_core.StructureFault, match="coincide"):
+        TorchAni(model, device="cpu").evaluate(**one)
