@@ -164,6 +164,16 @@ def test_without_validation_it_goes_on_to_the_end(tmp_path: Path) -> None:
     assert len(epochs) == 12
     assert all(line["valid_loss"] is None and line["running"] == 3 for line in epochs)
     assert errors(potential)[0] < spread(TEST)[0]
+    assert "3 networks have no validation set" in lines(tmp_path)[0]["forecast"]
+
+
+def test_more_parts_than_frames(tmp_path: Path) -> None:
+    """With split, whoever got no frame to be validated by learns to the last epoch."""
+    potential = fitted(
+        tmp_path, train=TRAIN.subset(range(2)), valid=Dataset(), resample="split", max_epochs=4
+    )
+    assert "1 networks have no validation set" in lines(tmp_path)[0]["forecast"]
+    assert np.isfinite(errors(potential)).all()
 
 
 def test_members_end_early(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from ani_cases import MEMBERS, Case, frames_of
+from ani_training_cases import MEMBERS, Case, frames_of
 
 from athanor.data.dataset import Dataset
 from athanor.errors import FitError

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from ani_cases import MEMBERS, Case, frames_of, spec_of
+from ani_training_cases import MEMBERS, Case, frames_of, spec_of
 from ase import Atoms
 
 from athanor.data.dataset import Dataset
@@ -82,6 +82,14 @@ def test_each_member_has_its_own_rate_and_end() -> None:
     # whoever has ended stays as it is, even with a better loss
     assert plateau.see(np.array([falling, 0.1])).tolist() == [False, False]
     assert plateau.best[1] == 5.0
+
+
+def test_a_member_without_validation_keeps_its_last() -> None:
+    plateau = Plateau.begin(2, rate=1.0, patience=1, decay=0.1, final_rate=0.5)
+    for loss in (1.0, 2.0, 0.5):
+        better = plateau.see(np.array([np.nan, loss]))
+    assert better.tolist() == [True, False]
+    assert plateau.running.tolist() == [True, False]
 
 
 def test_a_loss_that_is_hardly_lower_does_not_reset_the_patience() -> None:

@@ -17,12 +17,14 @@ _TABLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Seconds of one epoch, how many epochs at most, and bytes: of vectors kept, of a step."""
+    """Seconds of one epoch, how many epochs at most, bytes of vectors kept and of a step, and how
+    many members have no validation set."""
 
     seconds: float
     epochs: int
     kept: int
     step: int
+    unvalidated: int
 
     def sentence(self) -> str:
         """One line for people."""
@@ -31,8 +33,13 @@ class Forecast:
         kept = f"{size(self.kept)} for environment vectors" if self.kept else "none kept"
         return (
             f"expected: at most {time_} ({self.epochs} epochs of {self.seconds:.2g} s), "
-            f"{size(self.step)} of memory for a step and {kept}"
+            f"{size(self.step)} of memory for a step and {kept}{self._ends()}"
         )
+
+    def _ends(self) -> str:
+        if not self.unvalidated:
+            return ""
+        return f"; {self.unvalidated} networks have no validation set and learn to the last epoch"
 
 
 def kept_bytes(frames: Frames, n_inputs: int, itemsize: int) -> int:

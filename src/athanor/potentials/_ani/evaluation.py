@@ -29,6 +29,9 @@ DISPLACEMENT = 1e-3
 class Aev(Protocol):
     """Environment vectors of many structures at once; `_core.Aev` or its twin."""
 
+    @property
+    def length(self) -> int: ...
+
     def values(self, *geometry: Any, threads: int = 1, double: bool = False) -> Any: ...
 
     def vjp(self, *geometry: Any, threads: int = 1) -> Any: ...
@@ -78,9 +81,10 @@ class Evaluation:
         return self.standardised(self._aev.values(*geometry(frames), double=self._double))
 
     def standardised(self, values: Any) -> Tensor:
-        """The same from environment vectors that are known."""
-        standard = (values - self.standard.shift) / self.standard.stretch
-        return torch.from_numpy(standard).to(self.dtype)
+        """The same from environment vectors that are known, in their place."""
+        values -= self.standard.shift.astype(values.dtype)
+        values /= self.standard.stretch.astype(values.dtype)
+        return torch.from_numpy(values)
 
     def losses(
         self, flat: Tensor, frames: Frames, inputs: Tensor, *, members: NDArray[np.intp]

@@ -177,6 +177,7 @@ def _forecast(problem: Problem, trainer: Trainer, first: Tensor, settings: FitSe
         seconds=trainer.epoch_seconds(first),
         epochs=settings.max_epochs,
         kept=0 if kept is None else kept.numel() * kept.element_size(),
+        unvalidated=int((problem.task.shares.valid.sum(axis=1) == 0).sum()),
         step=step_bytes(
             frames,
             settings,

@@ -50,8 +50,12 @@ class Plateau:
         return self.rates >= self.final_rate
 
     def see(self, losses: FloatArray) -> NDArray[np.bool_]:
-        """Take in the losses of an epoch; says for which members it is the best so far."""
-        running = self.running
+        """Take in the losses of an epoch; says for which members it is the best so far.
+
+        A member whose loss is NaN has nothing to be validated by: its last epoch is its best.
+        """
+        judged = ~np.isnan(losses)
+        running = self.running & judged
         better = running & (losses < self.best)
         clearly = running & (losses < (1 - _BETTER) * self.best)
         self.best = np.where(better, losses, self.best)
@@ -59,7 +63,8 @@ class Plateau:
         late = running & (self.waited >= self.patience)
         self.rates = np.where(late, self.rates * self.decay, self.rates)
         self.waited = np.where(late, 0.0, self.waited)
-        return better
+        last: NDArray[np.bool_] = better | ~judged
+        return last
 
 
 def cooled(epoch: float, max_epochs: int, cooldown: float) -> float:

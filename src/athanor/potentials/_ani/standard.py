@@ -31,30 +31,29 @@ def surveyed(
     aev: Aev, frames: Frames, trained: FloatArray, *, keep: bool, double: bool, threads: int
 ) -> Surveyed:
     """Environment vectors of all frames; statistics over those with trained (n_frames,) above 0."""
-    pieces = list(frames.pieces(np.arange(len(frames))))
+    n_inputs = aev.length
+    kind = np.float64 if double else np.float32
+    table = np.empty((len(frames.positions), n_inputs), dtype=kind) if keep else None
 
-    def work(piece: NDArray[np.intp]) -> tuple[object, FloatArray, FloatArray, float]:
+    def work(piece: NDArray[np.intp]) -> tuple[FloatArray, FloatArray, float]:
         part = frames.take(piece)
         try:
             values = aev.values(*geometry(part), double=double)
         except _core.StructureFault:
             raise _fault(aev, frames, piece) from None
+        if table is not None:
+            table[frames.offsets[piece[0]] : frames.offsets[piece[-1] + 1]] = values
         weights = np.repeat((trained[piece] > 0).astype(float), part.sizes)
         exact = values.astype(float)
-        first, second = weights @ exact, weights @ exact**2
-        return (values if keep else None), first, second, float(weights.sum())
+        return weights @ exact, weights @ exact**2, float(weights.sum())
 
-    found = in_lanes(work, pieces, threads=threads)
-    count = sum(one[3] for one in found)
-    mean = np.sum([one[1] for one in found], axis=0) / count
-    variance = np.sum([one[2] for one in found], axis=0) / count - mean**2
+    found = in_lanes(work, list(frames.pieces(np.arange(len(frames)))), threads=threads)
+    count = sum(one[2] for one in found)
+    mean = np.sum([one[0] for one in found], axis=0) / count
+    variance = np.sum([one[1] for one in found], axis=0) / count - mean**2
     spread = np.sqrt(np.maximum(variance, 0.0))
     largest = float(spread.max(initial=0.0)) or 1.0
-    return Surveyed(
-        shift=mean,
-        stretch=np.maximum(spread, LEAST_STRETCH * largest),
-        values=np.concatenate([one[0] for one in found]) if keep else None,
-    )
+    return Surveyed(mean, np.maximum(spread, LEAST_STRETCH * largest), table)
 
 
 def _fault(aev: Aev, frames: Frames, piece: NDArray[np.intp]) -> StructureError:

@@ -141,11 +141,8 @@ class Trainer:
             total += self.step(state, batch, epoch=state.epoch + number / n_batches)
         seconds = time.monotonic() - begin
         state.epoch += 1
-        losses = self.validation(state) if self._validated else None
-        # without validation frames the last weights are the best there are
-        better = np.ones(len(state.best), dtype=bool)
-        if losses is not None:
-            better = state.plateau.see(losses)
+        losses = self.validation(state)
+        better = state.plateau.see(losses)
         mask = torch.from_numpy(better)
         state.best[mask] = state.descent.mean[mask]
         n_atoms = int(self._task.frames.sizes[order].sum())
@@ -153,7 +150,7 @@ class Trainer:
             state.epoch,
             self._settings.max_epochs,
             loss=total / n_batches,
-            valid_loss=None if losses is None else float(losses.mean()),
+            valid_loss=float(np.nanmean(losses)) if np.isfinite(losses).any() else None,
             rate=float(state.plateau.rates.max()),
             running=int(state.plateau.running.sum()),
             atoms_per_s=round(n_atoms / max(seconds, 1e-9)),
@@ -195,13 +192,17 @@ class Trainer:
         return gradient, shares[:, batch] * np.concatenate([one for _, one in results], axis=1)
 
     def validation(self, state: State) -> FloatArray:
-        """(n_members,) mean losses of the running means on each member's own validation set."""
-        total = np.zeros(len(state.best))
+        """(n_members,) mean losses of the running means on each member's own validation set; NaN
+        for a member that has none."""
+        count = self._task.shares.valid.sum(axis=1)
+        total = np.where(count > 0, 0.0, np.nan)
         for members, chosen in self._validated:
             found = self._evaluated(state.descent.mean, chosen, members=members)
             weights = self._task.shares.valid[np.ix_(members, chosen)]
             total[members] += (weights * found.losses).sum(axis=1)
-        means: FloatArray = total / self._task.shares.valid.sum(axis=1)
+        # whose losses overflow has a worse one than any
+        means: FloatArray = np.where(count > 0, np.nan_to_num(total, nan=np.inf), total)
+        means /= np.maximum(count, 1)
         return means
 
     def _evaluated(self, flat: Tensor, chosen: Rows, *, members: Rows) -> Losses:
