@@ -20,7 +20,7 @@ import athanor
 from athanor.cli.files import open_potential
 from athanor.errors import FolderError, FormatError, StructureError, UnknownElementError
 from athanor.potentials import kinds
-from athanor.potentials._ani.model import AniModel
+from athanor.potentials._ani.model import AniModel, even_spec
 from athanor.potentials.ani import AniConfig, AniPotential
 from athanor.testing import conformance, structures
 
@@ -72,6 +72,23 @@ def test_float32_is_float64_but_for_rounding() -> None:
             if expected.stress is not None:
                 assert found.stress is not None
                 assert np.abs(found.stress - expected.stress).max() < 2e-5 * scale
+
+
+def test_evenly_spaced_functions_are_the_published_ones() -> None:
+    spec = even_spec(
+        ("Al",),
+        radial_cutoff=7.0,
+        angular_cutoff=5.0,
+        first=1.25,
+        n_radial=32,
+        n_shells=8,
+        n_angles=8,
+    )
+    assert spec.length == 96
+    assert spec.shf_r[-1] == 6.8203125
+    assert spec.shf_a == tuple(np.linspace(1.25, 4.53125, 8))
+    assert spec.shf_z[0] == pytest.approx(0.19634954)
+    assert (spec.eta_r, spec.eta_a, spec.zeta) == pytest.approx((43.9, 6.5, 69.4), rel=0.01)
 
 
 def test_features_are_the_derivatives_by_the_last_layer() -> None:
@@ -193,6 +210,8 @@ HEADERS: dict[str, tuple[dict[str, object], str]] = {
     "version": ({"version": 2}, "version is 2, this athanor reads 1"),
     "precision": ({"precision": "float16"}, "precision is 'float16'"),
     "no precision": ({"precision": ...}, "lacks precision"),
+    "device": ({"device": "tpu"}, "device is 'tpu', expected cpu or auto"),
+    "device of another machine": ({"device": "cuda"}, "device is 'cuda', expected cpu or auto"),
     "no layers": ({"layers": ..., "scale": ...}, "lacks scale, layers"),
     "alpha": ({"celu_alpha": 1.0}, "celu_alpha is 1.0, only 0.1"),
     "scale text": ({"scale": "1"}, "scale is '1'"),

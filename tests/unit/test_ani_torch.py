@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ani_cases import random_model, random_spec, spec_of, structure_of
 from ase import Atoms
 
+import athanor
 from athanor import _core
-from athanor.potentials._ani import torch_device
+from athanor.errors import ConfigError, MissingExtraError
+from athanor.potentials._ani import program, torch_device
 from athanor.potentials._ani.torch_device import TorchAni
 from athanor.potentials._ani.twin_networks import TwinAni
-from athanor.testing import structures
+from athanor.potentials.ani import AniConfig, AniPotential
+from athanor.testing import conformance, structures
 
 SPECIES = ("Al", "Ni", "Mo")
 
@@ -55,3 +60,56 @@ def test_coincident_atoms_are_a_fault_of_the_structure() -> None:
     one = structure_of(Atoms("Al2", positions=np.zeros((2, 3))), ("Al",))
     with pytest.raises(_core.StructureFault, match="coincide"):
         TorchAni(model, device="cpu").evaluate(**one)
+
+
+def test_auto_is_the_core_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_device, "has_cuda", lambda: False)
+    model = random_model(np.random.default_rng(1), spec_of(SPECIES))
+    assert isinstance(AniPotential(model, device="auto")._program, _core.Ani)
+    with pytest.raises(ConfigError, match="no CUDA device here; give 'cpu', or 'auto'"):
+        AniPotential(model, device="cuda")
+
+
+def test_auto_needs_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "find_spec", lambda name: None)
+    model = random_model(np.random.default_rng(1), spec_of(SPECIES))
+    assert isinstance(AniPotential(model, device="auto")._program, _core.Ani)
+    with pytest.raises(MissingExtraError, match=r"athanor\[ani\]"):
+        AniPotential(model, device="cuda")
+
+
+@pytest.fixture
+def with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose CUDA device is the processor."""
+    monkeypatch.setattr(torch_device, "has_cuda", lambda: True)
+    monkeypatch.setattr(torch_device, "CUDA", "cpu")
+
+
+@pytest.mark.parametrize("device", ["cuda", "auto"])
+def test_where_there_is_cuda_the_potential_uses_it(
+    device: str, with_cuda: None, tmp_path: Path
+) -> None:
+    model = random_model(np.random.default_rng(1), spec_of(("Al", "Ni")))
+    potential = AniPotential(model, precision="float64", device=device)
+    assert isinstance(potential._program, TorchAni)
+    assert isinstance(potential.members[0]._program, TorchAni)
+    assert isinstance(AniPotential(model)._program, _core.Ani)
+    potential.save(tmp_path / "saved")
+    for copied in (athanor.load(tmp_path / "saved"), pickle.loads(pickle.dumps(potential))):
+        assert isinstance(copied, AniPotential)
+        assert copied.device == "auto"
+        assert isinstance(copied._program, TorchAni)
+
+
+ELSEWHERE = {"process_pool"}  # another process knows nothing of this machine's device
+
+
+@pytest.mark.parametrize(
+    "check",
+    [one for one in conformance.CHECKS if conformance.title(one) not in ELSEWHERE],
+    ids=conformance.title,
+)
+def test_through_torch_it_keeps_the_contract(check, with_cuda: None) -> None:
+    model = random_model(np.random.default_rng(3), spec_of(("Al", "Ni")))
+    potential = AniPotential(model, precision="float64", device="cuda")
+    check(conformance.Subject(AniConfig, potential))

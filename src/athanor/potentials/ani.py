@@ -23,7 +23,7 @@ from athanor.potentials import HEADER, SKIN, Potential, PotentialConfig, check_e
 from athanor.potentials._ani.files import read_model, write_model
 from athanor.potentials._ani.model import AevSpec, AniModel, Network, even_spec
 from athanor.potentials._ani.neurochem import read_neurochem
-from athanor.potentials._ani.program import Evaluation, Precision, program_of
+from athanor.potentials._ani.program import Device, Evaluation, Precision, program_of
 from athanor.potentials._ani.settings import FitSettings, LossWeights
 from athanor.potentials._folder import new_folder
 from athanor.potentials._members import Resample
@@ -39,12 +39,18 @@ class AniPotential:
     model : environment vector, weights and offsets of all members.
     precision : of environment vectors and networks inside the kernel. Energies are summed and
         offsets added in float64 with either.
+    device : "cpu" is the C++ core; "auto" a CUDA device where PyTorch finds one, else the core;
+        "cuda" raises ConfigError where there is none. On CUDA sums are in no fixed order: last
+        digits differ from call to call. Saved, "cuda" becomes "auto".
     """
 
-    def __init__(self, model: AniModel, *, precision: Precision = "float32") -> None:
+    def __init__(
+        self, model: AniModel, *, precision: Precision = "float32", device: Device = "cpu"
+    ) -> None:
         self.model = model
         self.precision: Precision = precision
-        self._program = program_of(model, precision=precision)
+        self.device: Device = device
+        self._program = program_of(model, precision=precision, device=device)
         self._skin: _core.SkinList | None = None
         self._elements = frozenset(model.aev.species)
         self._table = np.full(len(atomic_numbers) + 1, -1, dtype=np.int32)
@@ -53,7 +59,7 @@ class AniPotential:
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restored, (self.model, self.precision)
+        return _restored, (self.model, self.precision, _portable(self.device))
 
     @property
     def elements(self) -> frozenset[str]:
@@ -69,7 +75,7 @@ class AniPotential:
         if self.model.n_members == 1:
             return (self,)
         return tuple(
-            AniPotential(self.model.member(number), precision=self.precision)
+            AniPotential(self.model.member(number), precision=self.precision, device=self.device)
             for number in range(self.model.n_members)
         )
 
@@ -158,23 +164,24 @@ class AniPotential:
     def save(self, folder: Path) -> None:
         """Write `potential.json` and `weights.safetensors` into a new folder."""
         with new_folder(Path(folder)) as inside:
-            write_model(inside, self.model, precision=self.precision)
+            device = _portable(self.device)
+            write_model(inside, self.model, precision=self.precision, device=device)
 
     @classmethod
     def from_neurochem(cls, info: Path, *, precision: Precision = "float32") -> Self:
         """Read a published potential from its `.info` file; FormatError names the file at fault."""
-        return cls._made(read_neurochem(info), info, precision)
+        return cls._made(read_neurochem(info), info, precision, "cpu")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a folder written by `save`; FormatError names the file and what is wrong in it."""
-        model, precision = read_model(folder)
-        return cls._made(model, folder / HEADER, precision)
+        model, precision, device = read_model(folder)
+        return cls._made(model, folder / HEADER, precision, device)
 
     @classmethod
-    def _made(cls, model: AniModel, path: Path, precision: Precision) -> Self:
+    def _made(cls, model: AniModel, path: Path, precision: Precision, device: Device) -> Self:
         try:
-            return cls(model, precision=precision)
+            return cls(model, precision=precision, device=device)
         except ValueError as error:
             # limits of the kernel that are none of the format
             raise FormatError(path, None, f"this kernel cannot evaluate it: {error}") from None
@@ -188,8 +195,13 @@ def _labels(found: Evaluation, number: int, energy: float, *, stress: bool) -> L
     return Labels(energy, forces[number], virial / volume if stress and volume > 0 else None)
 
 
-def _restored(model: AniModel, precision: Precision) -> AniPotential:
-    return AniPotential(model, precision=precision)
+def _portable(device: Device) -> Device:
+    """What another machine, which may have no CUDA device, is told."""
+    return "cpu" if device == "cpu" else "auto"
+
+
+def _restored(model: AniModel, precision: Precision, device: Device) -> AniPotential:
+    return AniPotential(model, precision=precision, device=device)
 
 
 class AniConfig(PotentialConfig):
@@ -250,7 +262,10 @@ class AniConfig(PotentialConfig):
     route: Literal["exact", "displaced"] = Field(
         default="exact", description="to force gradients: exact, or two displaced passes"
     )
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    device: Device = Field(
+        default="cpu",
+        description="of fit and potential; auto is cuda where there is one",
+    )
     memory_GB: float = Field(default=2.0, ge=0, description="for environment vectors kept")
     threads: int | None = Field(default=None, ge=1, description="all that may be used if not given")
 
@@ -302,7 +317,7 @@ class AniConfig(PotentialConfig):
             workdir=workdir,
             start=start.model if isinstance(start, AniPotential) else None,
         )
-        return AniPotential(model, precision=self.precision)
+        return AniPotential(model, precision=self.precision, device=self.device)
 
     def _spec(self, train: Dataset, valid: Dataset) -> AevSpec:
         present = train.elements | valid.elements

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from athanor.data.text import read_bytes
 from athanor.errors import ConfigError, FormatError
 from athanor.potentials import HEADER
 from athanor.potentials._ani.model import CELU_ALPHA, AevSpec, AniModel, Network, spec_fault
-from athanor.potentials._ani.program import Precision
+from athanor.potentials._ani.program import Device, Precision
 
 WEIGHTS = "weights.safetensors"
 _VERSION = 1
@@ -29,10 +29,11 @@ _LISTS = ("shf_r", "shf_a", "shf_z")
 _MOST = 10_000
 """Members, or nodes of a layer, at most."""
 
+Word = TypeVar("Word", bound=str)
 Sizes = tuple[tuple[int, ...], ...]
 
 
-def write_model(folder: Path, model: AniModel, *, precision: Precision) -> None:
+def write_model(folder: Path, model: AniModel, *, precision: Precision, device: Device) -> None:
     """Write header and numbers into an existing folder."""
     from safetensors.numpy import save
 
@@ -41,6 +42,7 @@ def write_model(folder: Path, model: AniModel, *, precision: Precision) -> None:
         "kind": "ani",
         "version": _VERSION,
         "precision": precision,
+        "device": device,
         "species": list(aev.species),
         "aev": {key: getattr(aev, key) for key in (*_SCALARS, *_LISTS)},
         "scale": model.scale,
@@ -61,11 +63,12 @@ def write_model(folder: Path, model: AniModel, *, precision: Precision) -> None:
     (folder / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
 
 
-def read_model(folder: Path) -> tuple[AniModel, Precision]:
-    """The model and its precision; FormatError names the file and what is wrong in it."""
+def read_model(folder: Path) -> tuple[AniModel, Precision, Device]:
+    """The model, its precision and device; FormatError names the file and what is wrong in it."""
     path = folder / HEADER
     header = _header(path)
-    precision = _precision(path, header["precision"])
+    precision: Precision = _choice(path, header, "precision", "float32", "float64")
+    device: Device = _choice(path, header, "device", "cpu", "auto")
     spec = _spec(path, header)
     count, layers = _sizes(path, header, spec)
     arrays = _arrays(folder / WEIGHTS, _layout(spec, count, layers))
@@ -76,7 +79,7 @@ def read_model(folder: Path) -> tuple[AniModel, Precision]:
         )
         for symbol, sizes in zip(spec.species, layers, strict=True)
     )
-    return AniModel(spec, networks, arrays["offsets"], float(header["scale"])), precision
+    return AniModel(spec, networks, arrays["offsets"], float(header["scale"])), precision, device
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -85,7 +88,7 @@ def _header(path: Path) -> dict[str, Any]:
         found: object = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise FormatError(path, None, f"not the header of an ani potential ({error})") from None
-    needed = ("precision", "species", "aev", "scale", "celu_alpha", "n_members", "layers")
+    needed = ("precision", "device", "species", "aev", "scale", "celu_alpha", "n_members", "layers")
     header: dict[str, Any] = found if isinstance(found, dict) else {}
     missing = [key for key in needed if key not in header]
     if missing:
@@ -103,12 +106,12 @@ def _header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _precision(path: Path, found: object) -> Precision:
-    if found == "float32":
-        return "float32"
-    if found == "float64":
-        return "float64"
-    raise FormatError(path, None, f"precision is {found!r}, expected float32 or float64")
+def _choice(path: Path, header: Mapping[str, Any], key: str, *allowed: Word) -> Word:
+    """One of the allowed words."""
+    for word in allowed:
+        if header[key] == word:
+            return word
+    raise FormatError(path, None, f"{key} is {header[key]!r}, expected {' or '.join(allowed)}")
 
 
 def _spec(path: Path, header: Mapping[str, Any]) -> AevSpec:

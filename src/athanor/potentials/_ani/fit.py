@@ -23,8 +23,8 @@ from athanor.potentials._ani.log import FitLog
 from athanor.potentials._ani.model import AevSpec, AniModel
 from athanor.potentials._ani.networks import Layout
 from athanor.potentials._ani.offsets import energy_offsets, output_scale
-from athanor.potentials._ani.program import aev_of
-from athanor.potentials._ani.settings import Device, FitSettings
+from athanor.potentials._ani.program import Device, aev_of
+from athanor.potentials._ani.settings import FitSettings
 from athanor.potentials._ani.shares import Shares
 from athanor.potentials._ani.standard import surveyed
 from athanor.potentials._ani.trainer import Task, Trainer

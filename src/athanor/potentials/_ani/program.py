@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from athanor import _core
+from athanor.errors import ConfigError, MissingExtraError
 from athanor.potentials._ani.model import CELU_ALPHA, AevSpec, AniModel
 from athanor.structure import FloatArray
 
 Precision = Literal["float32", "float64"]
+Device = Literal["cpu", "cuda", "auto"]
 
 Evaluation = tuple[FloatArray, FloatArray, FloatArray, float, FloatArray, FloatArray]
 
@@ -53,8 +56,17 @@ def aev_of(spec: AevSpec) -> _core.Aev:
     )
 
 
-def program_of(model: AniModel, *, precision: Precision) -> Program:
-    """The kernel of an ensemble; ValueError where it cannot evaluate one."""
+def program_of(model: AniModel, *, precision: Precision, device: Device = "cpu") -> Program:
+    """What evaluates an ensemble: the kernel, or PyTorch on a CUDA device.
+
+    Raises ValueError for what the kernel cannot evaluate; ConfigError, or MissingExtraError without
+    PyTorch, where device is "cuda" and there is none.
+    """
+    double = precision == "float64"
+    if device != "cpu" and _has_cuda(needed=device == "cuda"):
+        from athanor.potentials._ani.torch_device import CUDA, TorchAni
+
+        return TorchAni(model, device=CUDA, double=double)
     return _core.Ani.make(
         aev_of(model.aev),
         [list(network.weights) for network in model.networks],
@@ -62,5 +74,22 @@ def program_of(model: AniModel, *, precision: Precision) -> Program:
         alpha=CELU_ALPHA,
         scale=model.scale,
         offsets=model.offsets,
-        double=precision == "float64",
+        double=double,
     )
+
+
+def _has_cuda(*, needed: bool) -> bool:
+    """Whether PyTorch is there and finds a CUDA device; raises where one is needed."""
+    if find_spec("torch") is None:
+        if needed:
+            raise MissingExtraError("torch", "ani")
+        return False
+    from athanor.potentials._ani import torch_device
+
+    found = torch_device.has_cuda()
+    if needed and not found:
+        raise ConfigError(
+            "device = 'cuda', but PyTorch finds no CUDA device here; give 'cpu', or 'auto' to use "
+            "one where it is"
+        )
+    return found

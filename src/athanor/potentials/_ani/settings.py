@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from athanor.potentials._ani.program import Precision
+from athanor.potentials._ani.program import Device, Precision
 from athanor.potentials._members import Resample
 
-Device = Literal["cpu", "cuda", "auto"]
 Route = Literal["exact", "displaced"]
 
 

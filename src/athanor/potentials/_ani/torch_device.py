@@ -22,6 +22,7 @@ from athanor.potentials._ani.program import Evaluation
 from athanor.potentials._ani.torch_vectors import Local, TorchAev
 from athanor.structure import FloatArray
 
+CUDA = "cuda"
 _NUMBERS = 3e8
 """Angular terms of one block times right-hand sides: about 10 GB in float32."""
 
