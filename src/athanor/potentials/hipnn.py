@@ -138,17 +138,19 @@ class HipnnConfig(PotentialConfig):
         default=1, description="0: HIP-NN; 1, 2: HIP-NN-TS with vectors, and with quadrupoles"
     )
     cusp_reg: float = Field(
-        default=1e-3, gt=0, le=1, description="smooths the norms of tensors near zero"
+        default=1e-2, gt=0, le=1, description="smooths the norms of tensors near zero"
     )
     precision: Precision = Field(
-        default="float64", description="of the networks; energies are summed in float64 always"
+        default="float32", description="of the networks; energies are summed in float64 always"
     )
-    l0: float = Field(default=0.01, ge=0, description="Å², weight of the force term")
+    l0: float = Field(
+        default=0.01, ge=0, description="Å², weight of the force term; more suits few data"
+    )
     per_atom: bool = Field(default=False, description="energy and virial residuals per atom")
     stress_weight: float = Field(default=0.0, ge=0, description="of the squared virial residual")
-    batch_size: int = Field(default=8, ge=1, description="structures per step")
-    learning_rate: float = Field(default=5e-3, gt=0, le=1)
-    max_epochs: int = Field(default=200, ge=1)
+    batch_size: int = Field(default=4, ge=1, description="structures per step")
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)
+    max_epochs: int = Field(default=100, ge=1)
     patience: int = Field(default=25, ge=1, description="epochs without a better validation loss")
     decay: float = Field(default=0.5, gt=0, lt=1, description="of the rate, after that many")
     final_rate: float = Field(default=1e-5, gt=0, description="a lower rate ends the fit")

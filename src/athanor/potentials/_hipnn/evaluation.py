@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from athanor.errors import ConfigError
 from athanor.potentials._hipnn.batch import Batch
 from athanor.potentials._hipnn.model import HipnnModel
 from athanor.potentials._hipnn.network import Network, network_of
@@ -65,12 +66,18 @@ class Evaluation:
 
 
 class Evaluator:
-    """A model ready to be evaluated, on one thread."""
+    """A model ready to be evaluated, on one thread; ConfigError when its weights do not fit."""
 
     def __init__(self, model: HipnnModel) -> None:
         self._model = model
-        with torch_threads(1):
-            self._network = network_of(model)
+        try:
+            with torch_threads(1):
+                self._network = network_of(model)
+        except ValueError as error:
+            raise ConfigError(
+                f"the weights of this hipnn potential are not those of its header ({error}); use "
+                "the folder as it was saved"
+            ) from None
 
     def evaluate(self, batch: Batch) -> Evaluation:
         """Evaluate a batch of one structure."""

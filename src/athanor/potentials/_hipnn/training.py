@@ -110,11 +110,11 @@ class Fit:
 
     def run(self, checkpoint: Checkpoint, log: FitLog) -> HipnnModel:
         """Go on until the rate is too low or the epochs are over."""
+        settings = self._settings
+        log.forecast(forecast(self._blank.spec, self._descent.network, self._learned, settings))
         if not self._restore(checkpoint):
             self._plateau.best = self._errors(self._judged, checkpoint).loss
             self._keep(checkpoint)
-        settings = self._settings
-        log.forecast(forecast(self._blank.spec, self._descent.network, self._learned, settings))
         while self._epoch < settings.max_epochs and self._plateau.rate >= settings.final_rate:
             loss = self._pass(checkpoint)
             errors = self._errors(self._judged, checkpoint)
