@@ -55,6 +55,17 @@ def test_blocks_of_any_size_give_the_same(limit: float, monkeypatch: pytest.Monk
         np.testing.assert_allclose(left, right, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("each", [True, False])
+def test_everything_is_on_the_device(each: bool) -> None:
+    """On torch's device without numbers all goes well until these are asked for at the end: no
+    operation mixes devices, and none but the last waits for results."""
+    rng = np.random.default_rng(6)
+    model = random_model(rng, spec_of(SPECIES))
+    one = structure_of(structures.dense(SPECIES, rng), SPECIES)
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        TorchAni(model, device="meta").evaluate(**one, each=each, features=True)
+
+
 def test_coincident_atoms_are_a_fault_of_the_structure() -> None:
     model = random_model(np.random.default_rng(0), spec_of(("Al",)))
     one = structure_of(Atoms("Al2", positions=np.zeros((2, 3))), ("Al",))

@@ -44,13 +44,13 @@ class _Results:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Atoms start to stop, their pairs (atoms i, j) and species, on the device."""
+    """Atoms start to stop, their pairs (atoms i, j) and, by species, their numbers from 0."""
 
     start: int
     stop: int
     i: Tensor
     j: Tensor
-    types: Tensor
+    of_species: list[Tensor]
     vectors: Tensor
     local: Local
 
@@ -156,7 +156,10 @@ class TorchAni:
                 stop=stop,
                 i=self._whole(i[mine]),
                 j=self._whole(j[mine]),
-                types=self._whole(types[start:stop]),
+                of_species=[
+                    self._whole(np.flatnonzero(types[start:stop] == species))
+                    for species in range(len(spec.species))
+                ],
                 vectors=torch.tensor(vectors[mine], device=self.device),
                 local=local,
             )
@@ -188,7 +191,7 @@ class TorchAni:
         """(n_members, n_atoms) eV in float64; writes features where they are wanted."""
         sites = self._zeros(self.n_members, block.stop - block.start)
         for species, layers in enumerate(self._networks):
-            mine = torch.nonzero(block.types == species)[:, 0]
+            mine = block.of_species[species]
             if len(mine) == 0:
                 continue
             hidden = values[mine].expand(self.n_members, -1, -1)
