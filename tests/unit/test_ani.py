@@ -296,6 +296,16 @@ def test_what_is_broken_is_said_in_one_sentence(case: str, tmp_path: Path) -> No
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
+def test_a_header_that_is_no_json_is_named(text: str, tmp_path: Path) -> None:
+    potential_of(9).save(tmp_path / "saved")
+    (tmp_path / "saved" / "potential.json").write_text(text)
+    with pytest.raises(FormatError, match="not the header of an ani potential"):
+        AniConfig.load(tmp_path / "saved")
+    with pytest.raises(FormatError, match="not the header of a saved potential"):
+        athanor.load(tmp_path / "saved")
+
+
 def test_a_network_without_hidden_layer_is_refused_by_name(tmp_path: Path) -> None:
     potential_of(9).save(tmp_path / "saved")
     edited(tmp_path / "saved", layers={"Al": [1], "Ni": [1]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,25 @@ def test_every_way_to_name_it(info: Path, tmp_path: Path, monkeypatch) -> None:
         np.testing.assert_array_equal(found.model.networks[0].weights[0], expected)
     with pytest.raises(ConfigError, match="leave species out"):
         athanor.load(info, ["Al", "Ni"])
+
+
+def test_blank_lines_and_settings_that_follow_from_others_may_be_absent(info: Path) -> None:
+    expected = read_neurochem(info)
+    for name in ("two.params", "sae.dat"):
+        path = info.parent / "model" / name
+        path.write_text("\n" + path.read_text().replace("\n", "\n\n"))
+    path = network(info, "ANN-Ni.nnf")
+    path.write_bytes(packed(re.sub("(blocksize|type|btchnorm)=.*\n", "", description("Ni"))))
+    found = read_neurochem(info)
+    assert found.aev == expected.aev
+    for one, two in zip(found.networks, expected.networks, strict=True):
+        for left, right in zip(one.weights, two.weights, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_a_folder_of_nothing_is_no_potential(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="not the header of a saved potential"):
+        athanor.load(tmp_path)
 
 
 def test_a_folder_without_or_with_two_info_files_is_no_guess(info: Path) -> None:

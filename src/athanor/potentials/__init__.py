@@ -188,7 +188,7 @@ def load_folder(folder: Path) -> Potential:
     path = folder / HEADER
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(path, None, f"not the header of a saved potential ({error})") from None
     kind = header.get("kind") if isinstance(header, dict) else None
     known = kinds()
