@@ -1,0 +1,114 @@
+"""What a run of the benchmark is made of, all from a few numbers on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from athanor.potentials.ani import AniConfig
+
+CYCLES = 14
+"""Turns of the campaign that a budget of labels is divided into."""
+INITIAL = 1 / 12
+"""Share of the labels that goes to random disordered cells (the paper: 400 of 6,352)."""
+HEATED = 300 / 550
+"""Share of the fcc/melt set that comes from heating and cooling; the rest is liquid."""
+US_PER_ATOM_STEP = 25.0
+"""Of dynamics with eight networks, one core; measured by ani_evaluation.py."""
+US_PER_ATOM_EPOCH = 115.0
+"""Of training eight networks, one core; measured by ani_training.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Numbers that decide about the result; a folder belongs to one set of them.
+
+    Attributes
+    ----------
+    labels : that the campaign may buy, those held out for testing included.
+    held_out : share of both sets that no model is trained on.
+    length_ps : of the campaign's trajectories; periods of the schedule are scaled with it.
+    trajectories_per_label : how many the campaign starts for each label of a cycle.
+    heating_ps : of the fcc trajectory, half of it heating.
+    max_atoms : of a cell of the campaign; None for the paper's 55-249.
+    save, halt : of the committee's force_mean, eV/Å.
+    members, epochs, refit_epochs : of the fits; refits are the campaign's.
+    seed : of everything.
+    """
+
+    labels: int = 1500
+    held_out: float = 0.1
+    length_ps: float = 10.0
+    trajectories_per_label: float = 0.5
+    heating_ps: float = 400.0
+    max_atoms: int | None = None
+    save: float = 0.03
+    halt: float = 0.15
+    members: int = 8
+    epochs: int = 200
+    refit_epochs: int = 30
+    seed: int = 1
+
+    @property
+    def initial(self) -> int:
+        """Random cells that are labelled first."""
+        return max(8, round(INITIAL * self.labels))
+
+    @property
+    def per_cycle(self) -> int:
+        """Labels of a cycle."""
+        return max(1, -(-(self.labels - self.initial) // CYCLES))
+
+    @property
+    def trajectories(self) -> int:
+        """Trajectories of a cycle."""
+        return max(4, round(self.trajectories_per_label * self.per_cycle))
+
+    def query(self) -> dict[str, Any]:
+        """The committee that grades."""
+        return {
+            "kind": "committee",
+            "measure": "force_mean",
+            "save": self.save,
+            "halt": self.halt,
+        }
+
+    def recipe(self) -> AniConfig:
+        """The networks of the paper: one set of data for all, initial weights of their own."""
+        return AniConfig(
+            size=self.members,
+            species=("Al",),
+            resample="none",
+            per_atom=True,
+            max_epochs=self.epochs,
+            refit_epochs=self.refit_epochs,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def forecast(self) -> dict[str, float]:
+        """Hours of one core, at most, by part; trajectories end early while the model is poor."""
+        atoms = 150.0 if self.max_atoms is None else min(150.0, 0.85 * self.max_atoms)
+        step, epoch = 1e-6 * US_PER_ATOM_STEP / 3600, 1e-6 * US_PER_ATOM_EPOCH / 3600
+        sampled = CYCLES * self.trajectories * 1000 * self.length_ps
+        trained = self.labels * (1 - self.held_out)
+        curve = sum(curve_sizes(round(trained)))
+        return {
+            "campaign, dynamics": sampled * atoms * step,
+            "campaign, fits": (
+                self.epochs * self.initial + self.refit_epochs * CYCLES * 0.55 * self.labels
+            )
+            * atoms
+            * epoch,
+            "fcc/melt, dynamics": (500 * self.heating_ps + self.labels * 200) * 108 * step,
+            "fits": self.epochs * (curve * atoms + trained * 108) * epoch,
+        }
+
+
+def curve_sizes(labels: int) -> tuple[int, ...]:
+    """Numbers of labels of the learning curve: halved down to fifty or so, the whole last."""
+    sizes = [labels]
+    while sizes[0] >= 100:
+        sizes.insert(0, sizes[0] // 2)
+    return tuple(sizes)
