@@ -166,7 +166,7 @@ def test_a_sheet_too_thin_for_a_neighbour_list_is_a_structure_error(example) -> 
 
 def test_coincident_atoms_are_named(example) -> None:
     pair = Atoms("AlNi", positions=[[0, 0, 0], [0, 0, 5e-4]])
-    with pytest.raises(StructureError, match="AlNi: atoms 0 and 1 are 5.0e-04 Å apart"):
+    with pytest.raises(StructureError, match=r"AlNi: atoms 0 and 1 are 5\.0e-04 Å apart"):
         example.predict([pair])
     with pytest.raises(UnknownElementError, match="Xe"):
         example.features([Atoms("Xe")])

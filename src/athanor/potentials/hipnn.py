@@ -20,7 +20,7 @@ from athanor.data.dataset import Dataset
 from athanor.data.species import check_species
 from athanor.errors import ConfigError
 from athanor.potentials import Potential, PotentialConfig, check_elements
-from athanor.potentials._hipnn.batch import Batch, shortest
+from athanor.potentials._hipnn.batch import Batch, frame_name, shortest
 from athanor.potentials._hipnn.extra import extra, require_extra
 from athanor.potentials._hipnn.files import read_model, write_model
 from athanor.potentials._hipnn.model import HipnnModel, HipnnSpec, Precision, TensorOrder
@@ -207,14 +207,18 @@ class HipnnConfig(PotentialConfig):
             spec,
             train,
             valid,
-            settings=FitSettings(
-                **{name: getattr(self, name) for name in FitSettings.__dataclass_fields__}
-            ),
+            settings=self.settings(),
             seed=seed,
             start=warm if warm is not None and warm.spec == spec else None,
             workdir=Path(workdir),
         )
         return HipnnPotential(model)
+
+    def settings(self) -> FitSettings:
+        """What of this recipe the training needs."""
+        return FitSettings(
+            **{name: getattr(self, name) for name in FitSettings.__dataclass_fields__}
+        )
 
     def _spec(self, train: Dataset, valid: Dataset, warm: HipnnModel | None) -> HipnnSpec:
         """The architecture for these data; distances not given are those of the warm start."""
@@ -230,7 +234,11 @@ class HipnnConfig(PotentialConfig):
         if soft_min is None and warm is not None and warm.spec.cutoff == self.cutoff:
             soft_min = warm.spec.soft_min
         if soft_min is None:
-            near = shortest([frame.atoms for frame in train], at_most=0.5 * soft_max)
+            near = shortest(
+                train.structures,
+                at_most=0.5 * soft_max,
+                name=lambda number: frame_name(train[number], "training", number),
+            )
             soft_min = max(0.3, round(0.9 * near, 2))
         return HipnnSpec(
             species=species,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from athanor import _core
 from athanor.errors import StructureError
-from athanor.structure import FloatArray
+from athanor.structure import FloatArray, Frame
 
 CLOSEST = 1e-3
 """Å; nearer atoms count as coincident."""
@@ -40,11 +40,21 @@ class Batch:
     n_frames: int
 
     @classmethod
-    def of(cls, structures: Sequence[Atoms], types: Sequence[Index], *, cutoff: float) -> Batch:
-        """Find the pairs within `cutoff`; StructureError names coincident atoms."""
+    def of(
+        cls,
+        structures: Sequence[Atoms],
+        types: Sequence[Index],
+        *,
+        cutoff: float,
+        name: Callable[[int], str] | None = None,
+    ) -> Batch:
+        """Find the pairs within `cutoff`; StructureError names coincident atoms.
+
+        `name` gives what a structure is called in messages, by its place; else it is its formula.
+        """
         sizes = np.array([len(atoms) for atoms in structures], dtype=np.int64)
         starts = np.cumsum(sizes) - sizes
-        pairs = [_pairs(atoms, cutoff) for atoms in structures]
+        pairs = [_pairs(atoms, cutoff, k, name) for k, atoms in enumerate(structures)]
         return cls(
             types=np.concatenate(types),
             frames=np.repeat(np.arange(len(sizes)), sizes),
@@ -55,7 +65,9 @@ class Batch:
         )
 
 
-def _pairs(atoms: Atoms, cutoff: float) -> tuple[Index, Index, FloatArray]:
+def _pairs(
+    atoms: Atoms, cutoff: float, place: int, name: Callable[[int], str] | None
+) -> tuple[Index, Index, FloatArray]:
     """All pairs of one structure, self-images included, in cells of any shape."""
     try:
         first, second, vectors = _core.all_pairs(
@@ -65,25 +77,33 @@ def _pairs(atoms: Atoms, cutoff: float) -> tuple[Index, Index, FloatArray]:
             cutoff,
         )
     except _core.StructureFault as fault:
-        name = atoms.get_chemical_formula()
-        raise StructureError(f"{name}: {fault}; mend this structure or leave it out") from None
+        called = name(place) if name else atoms.get_chemical_formula()
+        raise StructureError(f"{called}: {fault}; mend this structure or leave it out") from None
     if len(vectors):
         squared = np.einsum("pk,pk->p", vectors, vectors)
         at = int(np.argmin(squared))
         if squared[at] < CLOSEST**2:
+            called = name(place) if name else atoms.get_chemical_formula()
             raise StructureError(
-                f"{atoms.get_chemical_formula()}: atoms {int(first[at])} and {int(second[at])} are "
+                f"{called}: atoms {int(first[at])} and {int(second[at])} are "
                 f"{np.sqrt(squared[at]):.1e} Å apart, nearer than {CLOSEST} Å; remove one of them"
             )
     order = np.argsort(first, kind="stable")
     return first[order].astype(np.int64), second[order].astype(np.int64), vectors[order]
 
 
-def shortest(structures: Sequence[Atoms], *, at_most: float) -> float:
+def shortest(
+    structures: Sequence[Atoms], *, at_most: float, name: Callable[[int], str] | None = None
+) -> float:
     """The shortest distance of two atoms, Å, or `at_most` where all are farther apart."""
     found = at_most
-    for atoms in structures:
-        _, _, vectors = _pairs(atoms, found)
+    for place, atoms in enumerate(structures):
+        _, _, vectors = _pairs(atoms, found, place, name)
         if len(vectors):
             found = float(np.sqrt((vectors**2).sum(axis=1).min()))
     return found
+
+
+def frame_name(frame: Frame, where: str, number: int) -> str:
+    """A frame in messages: its number in which set, and where it came from."""
+    return f"{where} frame {number} ({frame.origin or frame.atoms.get_chemical_formula()})"

@@ -11,7 +11,7 @@ from ase.data import atomic_numbers
 from torch import Tensor
 
 from athanor.data.dataset import Dataset
-from athanor.potentials._hipnn.batch import Batch, Index
+from athanor.potentials._hipnn.batch import Batch, Index, frame_name
 from athanor.potentials._hipnn.evaluation import Derivatives
 from athanor.potentials._hipnn.model import HipnnSpec
 from athanor.potentials._hipnn.settings import FitSettings
@@ -78,7 +78,7 @@ class Examples:
     def of(cls, data: Dataset, spec: HipnnSpec, offsets: FloatArray, *, where: str) -> Examples:
         """Raises LabelError for a frame without finite energy and forces."""
         for number, frame in enumerate(data):
-            check_trainable(frame.labels, len(frame.atoms), where=_name(frame, where, number))
+            check_trainable(frame.labels, len(frame.atoms), where=frame_name(frame, where, number))
         energies = np.array([frame.labels.energy for frame in data])
         energies = energies - _counts(data.frames, spec.species) @ offsets
         types = species_indices(data.frames, spec.species)
@@ -89,7 +89,7 @@ class Examples:
 
     def name(self, number: int) -> str:
         """A frame in messages."""
-        return _name(self.frames[number], self.where, number)
+        return frame_name(self.frames[number], self.where, number)
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """Some frames side by side; neighbours are found anew, which costs less than to keep."""
@@ -97,6 +97,7 @@ class Examples:
             [self.frames[n].atoms for n in numbers],
             [self.types[n] for n in numbers],
             cutoff=self.cutoff,
+            name=lambda place: self.name(numbers[place]),
         )
 
     def losses(
@@ -116,10 +117,6 @@ class Examples:
         if settings.stress_weight:
             loss = loss + settings.stress_weight * per * _virial_errors(frames, found.virials)
         return loss, energy / sizes, squared / (3 * sizes)
-
-
-def _name(frame: Frame, where: str, number: int) -> str:
-    return f"{where} frame {number} ({frame.origin or frame.atoms.get_chemical_formula()})"
 
 
 def _virial_errors(frames: Sequence[Frame], virials: Tensor) -> Tensor:

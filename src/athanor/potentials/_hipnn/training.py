@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from athanor.potentials._hipnn.model import HipnnModel, HipnnSpec, Weights
 from athanor.potentials._hipnn.network import Network, get_weights, new_network, put_weights
 from athanor.potentials._hipnn.session import torch_threads
 from athanor.potentials._hipnn.settings import FitSettings
+from athanor.structure import FloatArray
 
 
 def fit_model(
@@ -147,7 +149,7 @@ class Fit:
             )
             losses, _, _ = self._learned.losses(numbers, found, self._settings)
             if not bool(torch.isfinite(losses).all()):
-                self._fail(self._learned, numbers, checkpoint)
+                self._fail(checkpoint)
             epoch = self._epoch + number / len(batches)
             self._descent.step(losses.mean(), self._plateau.rate * cooled(epoch, self._settings))
             total += float(losses.sum().detach())
@@ -159,25 +161,28 @@ class Fit:
         for numbers in _batches(list(range(len(examples))), self._settings.batch_size):
             row = self._row(self._descent.mean, examples, numbers)
             if not np.isfinite(row).all():
-                self._fail(examples, numbers, checkpoint)
+                self._fail(checkpoint)
             sums += row.sum(axis=1)
         loss, energy, force = (sums / len(examples)).tolist()
         return Errors(loss, math.sqrt(energy), math.sqrt(force))
 
-    def _row(self, network: Network, examples: Examples, numbers: list[int]) -> np.ndarray:
+    def _row(self, network: Network, examples: Examples, numbers: list[int]) -> FloatArray:
         """(3, n_frames): losses, squared energy errors per atom, squared force errors."""
         found = derivatives(network, examples.batch(numbers), scale=self._blank.scale)
         losses, energies, forces = examples.losses(numbers, found, self._settings)
-        return torch.stack([losses, energies**2, forces]).detach().numpy()
+        rows: FloatArray = torch.stack([losses, energies**2, forces]).detach().numpy()
+        return rows
 
-    def _fail(self, examples: Examples, numbers: list[int], checkpoint: Checkpoint) -> None:
-        """Raise FitError naming the frame of the batch that the best weights are worst at."""
+    def _fail(self, checkpoint: Checkpoint) -> NoReturn:
+        """Raise FitError naming the training frame that the best weights are worst at."""
         put_weights(self._descent.mean, self._best)
-        losses = self._row(self._descent.mean, examples, numbers)[0]
-        worst = numbers[int(np.argmax(np.nan_to_num(losses, nan=np.inf)))]
+        numbers = list(range(len(self._learned)))
+        batches = _batches(numbers, self._settings.batch_size)
+        rows = [self._row(self._descent.mean, self._learned, batch)[0] for batch in batches]
+        worst = int(np.argmax(np.nan_to_num(np.concatenate(rows), nan=np.inf)))
         raise FitError(
-            f"the loss is not finite in epoch {self._epoch + 1}; the largest residual of that "
-            f"batch is at {examples.name(worst)}, and the best weights so far are kept in "
+            f"the loss is not finite in epoch {self._epoch + 1}; the largest residual before was "
+            f"at {self._learned.name(worst)}, and the best weights so far are kept in "
             f"{checkpoint.path}; look at that frame, or lower learning_rate "
             f"(now {self._settings.learning_rate:g})"
         )
