@@ -217,6 +217,9 @@ def test_several_measures_have_the_defaults_of_each() -> None:
     alone = [made(measure=measure) for measure in SEVERAL]
     assert found == [(q.criteria[0].measure, q.save, q.halt) for q in alone]
     assert (several().save, several().halt) == (1.0, None)
+    assert CommitteeConfig(measure=SEVERAL).thresholds == (1.0, None)
+    assert CommitteeConfig(measure=("energy",)).thresholds == (0.01, 0.05)
+    assert CommitteeConfig(measure="force_mean", halt=0.3).thresholds == (0.02, 0.3)
     table = CommitteeConfig(measure=SEVERAL).model_dump(mode="json")
     assert table["measure"] == list(SEVERAL)
     # one measure is written down as it always was

@@ -75,6 +75,11 @@ def judged(criteria: Sequence[Criterion], spread: Spread) -> Judgement:
     return Judgement(worst, "halt" if halting else "save", criteria[which].told(values[which]))
 
 
+def thresholds_of(criteria: Sequence[Criterion]) -> tuple[float, float | None]:
+    """save and halt of the value that `judged` gives: of several criteria 1, and None."""
+    return (criteria[0].save, criteria[0].halt) if len(criteria) == 1 else (1.0, None)
+
+
 def criteria_of(
     measure: Measure | tuple[Measure, ...],
     save: float | tuple[float, ...] | None,

@@ -16,7 +16,14 @@ from athanor.errors import ConfigError
 from athanor.potentials import HasFeatures, HasMembers, Potential
 from athanor.potentials.ensemble import Spread, mean
 from athanor.query import Grade, QueryConfig
-from athanor.query._criteria import Criterion, Measures, Thresholds, criteria_of, judged
+from athanor.query._criteria import (
+    Criterion,
+    Measures,
+    Thresholds,
+    criteria_of,
+    judged,
+    thresholds_of,
+)
 from athanor.query.doptimality import rows_of
 from athanor.structure import FloatArray, Labels, structure_id
 
@@ -50,12 +57,12 @@ class CommitteeQuery:
     @property
     def save(self) -> float:
         """Value above which a structure is worth a label: 1 where there are several measures."""
-        return self.criteria[0].save if len(self.criteria) == 1 else 1.0
+        return thresholds_of(self.criteria)[0]
 
     @property
     def halt(self) -> float | None:
         """Value above which dynamics stop; None for several measures, each with its own."""
-        return self.criteria[0].halt if len(self.criteria) == 1 else None
+        return thresholds_of(self.criteria)[1]
 
     def grade(self, structures: Sequence[Atoms]) -> list[Grade]:
         """Grade of each structure.
@@ -220,6 +227,11 @@ class CommitteeConfig(QueryConfig):
     def criteria(self) -> tuple[Criterion, ...]:
         """Each measure with its thresholds, the defaults where they are not given."""
         return criteria_of(self.measure, self.save, self.halt)
+
+    @property
+    def thresholds(self) -> tuple[float, float | None]:
+        """save and halt of the grade's value; of several measures 1, and None for each its own."""
+        return thresholds_of(self.criteria)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

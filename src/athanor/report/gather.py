@@ -13,6 +13,7 @@ from ase.units import GPa
 import athanor
 from athanor.campaign.folder import Campaign, Cycle, Trajectory
 from athanor.campaign.state import State
+from athanor.query.committee import CommitteeConfig
 from athanor.report.content import Choice, Content, CycleStory, Failure, Panel, Parity, Run, Series
 from athanor.report.content import State as Word
 from athanor.structure import FloatArray
@@ -41,7 +42,8 @@ def content_of(folder: Path) -> Content:
     campaign = Campaign(folder)
     state = campaign.state
     cycles = campaign.cycles
-    query, sample = state.config.get("query", {}), state.config.get("sample", {})
+    sample = state.config.get("sample", {})
+    save, halt = _thresholds(state.config.get("query", {}))
     potential = folder.absolute() / "potential"
     return Content(
         name=campaign.name,
@@ -56,12 +58,19 @@ def content_of(folder: Path) -> Content:
         failures=_failures(campaign),
         properties=campaign.properties,
         grades=_grades(campaign, cycles),
-        save=query.get("save"),
-        halt=query.get("halt"),
+        save=save,
+        halt=halt,
         parities=_parities(campaign),
         config=campaign.source,
         version=athanor.__version__,
     )
+
+
+def _thresholds(query: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Of the grades: a committee has defaults by measure, and a scale of its own for several."""
+    if query.get("kind") == "committee":
+        return CommitteeConfig.parse(query, where="[query]").thresholds
+    return query.get("save"), query.get("halt")
 
 
 def _choices(campaign: Campaign) -> tuple[Choice, ...]:
