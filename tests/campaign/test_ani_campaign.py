@@ -29,6 +29,7 @@ max_epochs = 3
 def test_a_campaign_of_networks(tmp_path: Path, query: str) -> None:
     path, folder = tmp_path / "campaign.toml", tmp_path / "folder"
     text = TEXT.replace('[potential]\nkind = "lj"\n', ANI).replace("steps = 40", "steps = 10")
+    text = text.replace("workers = 2", "workers = 1")
     path.write_text(text.replace('"doptimality"', f'"{query}"'), encoding="utf-8")
     state = run(CampaignConfig.read(path), folder)
     assert state.stopped_by == "max_cycles"

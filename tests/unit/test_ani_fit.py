@@ -34,7 +34,7 @@ SMALL: dict[str, Any] = {
     "l0": 1.0,
     "batch_size": 4,
     "max_epochs": 30,
-    "learning_rate": 5e-3,
+    "learning_rate": 1e-2,
     "threads": 1,
 }
 
@@ -264,7 +264,8 @@ def test_a_loss_that_is_not_finite_names_the_worst_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A label that is wrong by far, and gradients that break in the third epoch."""
-    wrong = replace(TRAIN[9], labels=replace(TRAIN[9].labels, energy=1e4))
+    labels = TRAIN[9].labels
+    wrong = replace(TRAIN[9], labels=replace(labels, forces=1e4 * labels.forces))
     train = Dataset((*TRAIN.frames[:9], wrong, *TRAIN.frames[10:]))
     monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_CHECKPOINTS", 1e9)
     real, calls = Evaluation.gradient, 0

@@ -25,9 +25,9 @@ from athanor.potentials._ani.model import AevSpec, AniModel, Network, even_spec
 from athanor.potentials._ani.neurochem import read_neurochem
 from athanor.potentials._ani.program import Device, Evaluation, Precision, program_of
 from athanor.potentials._ani.settings import FitSettings, LossWeights
+from athanor.potentials._faults import checked
 from athanor.potentials._folder import new_folder
 from athanor.potentials._members import Resample
-from athanor.potentials._mtp.program import checked
 from athanor.structure import FloatArray, Labels, check_structure
 
 
@@ -238,10 +238,10 @@ class AniConfig(PotentialConfig):
         description="frames without forces are refused, or trained on their energies",
     )
     optimizer: Literal["adamw", "soap"] = Field(
-        default="adamw", description="AdamW by parameter, or in the eigenbases of SOAP"
+        default="soap", description="AdamW in the eigenbases of SOAP, or by parameter"
     )
-    batch_size: int = Field(default=16, ge=1, description="structures per step")
-    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    batch_size: int = Field(default=8, ge=1, description="structures per step")
+    learning_rate: float = Field(default=5e-3, gt=0, le=1)
     max_epochs: int = Field(default=200, ge=1)
     patience: int = Field(
         default=25, ge=1, description="epochs without a better validation loss until rates fall"

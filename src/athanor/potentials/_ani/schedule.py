@@ -16,6 +16,9 @@ from athanor.structure import FloatArray
 _BETTER = 1e-4
 """A loss that is lower by a smaller fraction is no better one."""
 
+_RISE = 100
+"""Steps until rates are full, unless a twentieth of all is less."""
+
 
 @dataclass(slots=True)
 class Plateau:
@@ -67,9 +70,12 @@ class Plateau:
         return last
 
 
-def cooled(epoch: float, max_epochs: int, cooldown: float) -> float:
-    """The factor of all rates at a time, in epochs: 1, then down to 0 over the last share."""
-    begin = (1 - cooldown) * max_epochs
-    if epoch <= begin:
-        return 1.0
-    return max(0.0, (max_epochs - epoch) / (max_epochs - begin))
+def tempered(step: int, steps: int, cooldown: float) -> float:
+    """The factor of all rates at a step, counted from 0, of so many.
+
+    It rises over the first steps, in which AdamW's second moments are poor, is 1, and falls to 0
+    over the last share `cooldown`.
+    """
+    rise = (step + 1) / max(1.0, min(_RISE, steps / 20))
+    fall = (steps - step) / (cooldown * steps) if cooldown else 1.0
+    return max(0.0, min(1.0, rise, fall))

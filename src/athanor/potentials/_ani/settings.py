@@ -42,7 +42,7 @@ class FitSettings:
     resample : how the training sets of the members differ.
     energy_only : train frames whose forces are not finite on their energies; otherwise they are
         refused.
-    optimizer : AdamW by parameter, or in the bases of SOAP.
+    optimizer : AdamW in the bases of SOAP (see `bases.py`), or by parameter.
     batch_size : structures per step.
     learning_rate : of AdamW in the beginning.
     max_epochs : passes over the training set at most.
@@ -65,9 +65,9 @@ class FitSettings:
     loss: LossWeights = LossWeights()
     resample: Resample = "bootstrap"
     energy_only: bool = False
-    optimizer: Literal["adamw", "soap"] = "adamw"
-    batch_size: int = 16
-    learning_rate: float = 1e-3
+    optimizer: Literal["adamw", "soap"] = "soap"
+    batch_size: int = 8
+    learning_rate: float = 5e-3
     max_epochs: int = 200
     refit_epochs: int | None = None
     patience: int = 25

@@ -14,13 +14,18 @@ from athanor.potentials._ani.frames import Frames
 from athanor.potentials._ani.lanes import in_lanes
 from athanor.structure import FloatArray
 
-LEAST_STRETCH = 0.05
-"""Of the largest spread of an input: rarer ones are not blown up to order one."""
+_LEAST_SPREAD = 0.1
+"""Of the length of the mean vector."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surveyed:
-    """Mean and spread of each input over atoms, and the vectors themselves where they are kept."""
+    """Mean of each input over atoms, what they are divided by, and the vectors where kept.
+
+    All are divided by the same number, the spread of the whole vector. Divided each by its own
+    spread, those that hardly vary would count as much as the rest, and fits to a few hundred
+    structures were off by twice as much.
+    """
 
     shift: FloatArray
     stretch: FloatArray
@@ -51,9 +56,10 @@ def surveyed(
     count = sum(one[2] for one in found)
     mean = np.sum([one[0] for one in found], axis=0) / count
     variance = np.sum([one[1] for one in found], axis=0) / count - mean**2
-    spread = np.sqrt(np.maximum(variance, 0.0))
-    largest = float(spread.max(initial=0.0)) or 1.0
-    return Surveyed(mean, np.maximum(spread, LEAST_STRETCH * largest), table)
+    whole = float(np.sqrt(np.maximum(variance, 0.0).sum()))
+    # atoms that are all alike
+    whole = max(whole, _LEAST_SPREAD * float(np.linalg.norm(mean))) or 1.0
+    return Surveyed(mean, np.full(n_inputs, whole), table)
 
 
 def _fault(aev: Aev, frames: Frames, piece: NDArray[np.intp]) -> StructureError:

@@ -20,7 +20,7 @@ from athanor.potentials._ani.frames import Frames
 from athanor.potentials._ani.lanes import in_lanes
 from athanor.potentials._ani.log import FitLog
 from athanor.potentials._ani.loss import Residuals
-from athanor.potentials._ani.schedule import Plateau, cooled
+from athanor.potentials._ani.schedule import Plateau, tempered
 from athanor.potentials._ani.settings import FitSettings
 from athanor.potentials._ani.shares import Shares
 from athanor.potentials._ani.state import State
@@ -75,6 +75,8 @@ class Trainer:
         self._seed, self._threads = seed, threads
         self._trained = task.shares.trained()
         self._validated = task.shares.validated()
+        self._n_batches = -(-len(self._trained) // settings.batch_size)
+        self._steps = self._n_batches * settings.max_epochs
 
     def run(self, first: Tensor, *, log: FitLog, checkpoint: Checkpoint) -> Tensor:
         """(n_members, n_parameters): each member's best parameters.
@@ -134,11 +136,9 @@ class Trainer:
     def _epoch(self, state: State, log: FitLog) -> None:
         begin = time.monotonic()
         order = np.random.default_rng([self._seed, state.epoch, 2]).permutation(self._trained)
-        size = self._settings.batch_size
-        n_batches = -(-len(order) // size)
         total = 0.0
-        for number, batch in enumerate(np.array_split(order, n_batches)):
-            total += self.step(state, batch, epoch=state.epoch + number / n_batches)
+        for batch in np.array_split(order, self._n_batches):
+            total += self.step(state, batch)
         seconds = time.monotonic() - begin
         state.epoch += 1
         losses = self.validation(state)
@@ -149,21 +149,21 @@ class Trainer:
         log.epoch(
             state.epoch,
             self._settings.max_epochs,
-            loss=total / n_batches,
+            loss=total / self._n_batches,
             valid_loss=float(np.nanmean(losses)) if np.isfinite(losses).any() else None,
             rate=float(state.plateau.rates.max()),
             running=int(state.plateau.running.sum()),
             atoms_per_s=round(n_atoms / max(seconds, 1e-9)),
         )
 
-    def step(self, state: State, batch: Rows, *, epoch: float) -> float:
+    def step(self, state: State, batch: Rows) -> float:
         """One step on the structures `batch`; returns their mean loss."""
         gradient, losses = self._gradient(state, batch)
         if not np.isfinite(losses).all():
             raise self._failure(state)
         settings = self._settings
         rates = np.where(state.plateau.running, state.plateau.rates, 0.0)
-        rates = rates * cooled(epoch, settings.max_epochs, settings.cooldown)
+        rates = rates * tempered(state.descent.steps, self._steps, settings.cooldown)
         state.descent.step(
             gradient,
             torch.from_numpy(rates[:, None]).to(gradient),
