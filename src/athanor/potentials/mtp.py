@@ -19,13 +19,14 @@ from athanor.data.dataset import Dataset
 from athanor.data.species import check_species
 from athanor.errors import ConfigError, FormatError
 from athanor.potentials import HEADER, SKIN, Potential, PotentialConfig, check_elements
+from athanor.potentials._faults import checked
 from athanor.potentials._folder import new_folder
 from athanor.potentials._mtp.basis import basis
 from athanor.potentials._mtp.bootstrap import Reference, bootstrapped
 from athanor.potentials._mtp.fit import FitSettings, fit_model
 from athanor.potentials._mtp.mlip_file import read_mtp, write_mtp
 from athanor.potentials._mtp.model import MtpModel
-from athanor.potentials._mtp.program import checked, program_of
+from athanor.potentials._mtp.program import program_of
 from athanor.potentials._mtp.rows import LossWeights, Weighting
 from athanor.potentials._mtp.together import evaluate_together
 from athanor.structure import FloatArray, Labels, check_structure

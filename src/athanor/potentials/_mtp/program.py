@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import numpy as np
-from ase import Atoms
 from ase.data import atomic_numbers
 
 from athanor import _core
-from athanor.errors import StructureError
 from athanor.potentials._mtp.model import MtpModel
-
-
-@contextlib.contextmanager
-def checked(atoms: Atoms, *, where: str = "") -> Iterator[None]:
-    """Turn what the kernel says of a structure into a StructureError that names it.
-
-    The name is made only when it is needed: counting a large structure's formula takes longer
-    than a good part of its evaluation.
-    """
-    try:
-        yield
-    except _core.StructureFault as fault:
-        name = where or atoms.get_chemical_formula()
-        raise StructureError(f"{name}: {fault}; mend this structure or leave it out") from None
 
 
 def program_of(model: MtpModel, *, core: bool) -> _core.Mtp:

@@ -17,7 +17,7 @@ from scipy.linalg import qr
 
 from athanor import _core
 from athanor.data.dataset import Dataset
-from athanor.potentials._mtp.program import checked
+from athanor.potentials._faults import checked
 from athanor.structure import FloatArray, Frame
 
 Weighting = Literal["molecules", "structures", "vibrations"]

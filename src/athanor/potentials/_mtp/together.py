@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from athanor import _core
-from athanor.potentials._mtp.program import checked
+from athanor.potentials._faults import checked
 from athanor.structure import Labels, check_structure
 
 
