@@ -11,7 +11,7 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers, reference_states
 
 from athanor.errors import ConfigError
-from athanor.sample.disorder import GRAM_PER_CM3
+from athanor.sample._density import GRAM_PER_CM3
 
 EMT_ELEMENTS = ("Ag", "Al", "Au", "Cu", "Ni", "Pd", "Pt")
 NEIGHBOURS = {"fcc": 2**-0.5, "bcc": 0.75**0.5, "diamond": 3**0.5 / 4, "sc": 1.0, "hcp": 1.0}
