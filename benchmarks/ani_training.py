@@ -118,7 +118,7 @@ class Step:
     def __call__(self) -> float:
         """The mean loss before the step, eV²."""
         with one_torch_thread():
-            return self.trainer.step(self.state, self.rows, epoch=0.0)
+            return self.trainer.step(self.state, self.rows)
 
 
 def memory_of(model: AniModel, data: Dataset, name: str) -> Row:
