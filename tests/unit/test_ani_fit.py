@@ -321,6 +321,7 @@ def test_cuda_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"first_shell": 4.0}, "below the shorter cutoff"),
         ({"l0": -1.0}, "l0"),
         ({"decay": 1.0}, "decay"),
+        ({"learning_rate": 1e-6}, "must not be above learning_rate"),
         ({"optimiser": "adamw"}, "optimizer"),
         ({"without_forces": "ignore"}, "without_forces"),
     ],

@@ -286,6 +286,11 @@ class AniConfig(PotentialConfig):
             )
         if self.resample == "split" and self.size < 2:
             raise ValueError("resample = 'split' needs size = 2 or more, a part for each member")
+        if self.final_rate > self.learning_rate:
+            raise ValueError(
+                f"final_rate = {self.final_rate} must not be above learning_rate = "
+                f"{self.learning_rate}, or nothing is learned"
+            )
         return self
 
     def fit(

@@ -159,7 +159,7 @@ class Trainer:
     def step(self, state: State, batch: Rows) -> float:
         """One step on the structures `batch`; returns their mean loss."""
         gradient, losses = self._gradient(state, batch)
-        if not np.isfinite(losses).all():
+        if not (np.isfinite(losses).all() and bool(torch.isfinite(gradient).all())):
             raise self._failure(state)
         settings = self._settings
         rates = np.where(state.plateau.running, state.plateau.rates, 0.0)
