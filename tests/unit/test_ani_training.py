@@ -118,7 +118,7 @@ def test_adamw_is_torchs_own() -> None:
     theirs = [flat[k].clone().requires_grad_() for k in range(2)]
     rates = [0.01, 0.003]
     optimisers = [
-        torch.optim.AdamW([row], lr=rate, weight_decay=0.02)
+        torch.optim.AdamW([row], lr=rate, weight_decay=0.02, eps=1e-10)
         for row, rate in zip(theirs, rates, strict=True)
     ]
     table = torch.tensor(rates, dtype=torch.float64)[:, None]

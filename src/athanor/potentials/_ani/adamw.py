@@ -1,4 +1,8 @@
-"""AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with a rate of its own for each member."""
+"""AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with a rate of its own for each member.
+
+Steps are taken in the bases of `bases.py`, where there are some, and then with the shorter memory
+that its authors use.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,10 @@ from torch import Tensor
 
 from athanor.potentials._ani.bases import Bases
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+_BETA1, _BETA2 = 0.9, 0.999
 _BETA1_TURNED, _BETA2_TURNED = 0.95, 0.95
+_EPSILON = 1e-10
+"""Losses per atom have small gradients."""
 
 
 @dataclass(slots=True)

@@ -78,7 +78,9 @@ class Evaluation:
 
     def inputs(self, frames: Frames) -> Tensor:
         """(n_atoms, n_in) standardised environment vectors, on the CPU."""
-        return self.standardised(self._aev.values(*geometry(frames), double=self._double))
+        values = self._aev.values(*geometry(frames), double=self._double)
+        # where a table lies in memory may decide how a library adds up: torch's own are alike
+        return self.standardised(values).clone()
 
     def standardised(self, values: Any) -> Tensor:
         """The same from environment vectors that are known, in their place."""
@@ -170,7 +172,7 @@ class Evaluation:
     ) -> Tensor:
         """Gradient by the parameters, from the derivative by energies, (n_members, n_frames)."""
         by_atom = np.repeat(self.standard.scale * energies_bar, frames.sizes, axis=1)
-        bar = torch.from_numpy(by_atom).to(self.device, self.dtype)
+        bar = torch.from_numpy(by_atom).to(self.device, self.dtype, copy=True)
         gradient = torch.zeros_like(flat)
         parts = zip(
             self.layout.views(flat),
