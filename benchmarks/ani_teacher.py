@@ -99,7 +99,7 @@ def main() -> None:
         "machine": machine(),
         "teacher": given.teacher.name,
         "settings": settings.as_dict(),
-        "recipe": settings.recipe().model_dump(mode="json"),
+        "recipe": settings.recipe(len(active.train)).model_dump(mode="json"),
         "frames": {
             "AL": [len(active.train), len(active.test)],
             "FCC/melt": [len(equal), len(melt.test)],

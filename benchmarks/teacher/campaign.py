@@ -25,7 +25,9 @@ def config_of(settings: Settings, teacher: Path, *, workers: int, hours: float) 
     if settings.max_atoms is not None:
         start["max_atoms"] = settings.max_atoms
     scale = settings.length_ps / PAPER_LENGTH_PS
-    recipe = settings.recipe().model_copy(update={"threads": None if workers == 1 else 1})
+    recipe = settings.recipe(settings.initial).model_copy(
+        update={"threads": None if workers == 1 else 1}
+    )
     return CampaignConfig.of(
         {
             "campaign": {"name": "aluminium by teacher", "seed": settings.seed, "workers": workers},

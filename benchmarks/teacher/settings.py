@@ -7,7 +7,7 @@ from typing import Any
 
 from athanor.potentials.ani import AniConfig
 
-CYCLES = 14
+CYCLES = 10
 """Turns of the campaign that a budget of labels is divided into."""
 INITIAL = 1 / 12
 """Share of the labels that goes to random disordered cells (the paper: 400 of 6,352)."""
@@ -32,7 +32,9 @@ class Settings:
     heating_ps : of the fcc trajectory, half of it heating.
     max_atoms : of a cell of the campaign; None for the paper's 55-249.
     save, halt : of the committee's force_mean, eV/Å.
-    members, epochs, refit_epochs : of the fits; refits are the campaign's.
+    members : of the ensembles.
+    epochs, refit_epochs : of fits to 500 labels and more (to fewer, see `epochs_for`), and of the
+        campaign's refits, which begin from the potential before.
     seed : of everything.
     """
 
@@ -45,8 +47,8 @@ class Settings:
     save: float = 0.03
     halt: float = 0.15
     members: int = 8
-    epochs: int = 200
-    refit_epochs: int = 30
+    epochs: int = 120
+    refit_epochs: int = 40
     seed: int = 1
 
     @property
@@ -73,14 +75,18 @@ class Settings:
             "halt": self.halt,
         }
 
-    def recipe(self) -> AniConfig:
+    def epochs_for(self, labels: int) -> int:
+        """More for few labels, since an epoch then has few steps."""
+        return round(self.epochs * min(4.0, max(1.0, 500 / labels)))
+
+    def recipe(self, labels: int) -> AniConfig:
         """The networks of the paper: one set of data for all, initial weights of their own."""
         return AniConfig(
             size=self.members,
             species=("Al",),
             resample="none",
             per_atom=True,
-            max_epochs=self.epochs,
+            max_epochs=self.epochs_for(labels),
             refit_epochs=self.refit_epochs,
         )
 
@@ -91,18 +97,18 @@ class Settings:
         """Hours of one core, at most, by part; trajectories end early while the model is poor."""
         atoms = 150.0 if self.max_atoms is None else min(150.0, 0.85 * self.max_atoms)
         step, epoch = 1e-6 * US_PER_ATOM_STEP / 3600, 1e-6 * US_PER_ATOM_EPOCH / 3600
+        trained = round(self.labels * (1 - self.held_out))
+        refits = self.refit_epochs * CYCLES * 0.55 * self.labels
+        first = self.epochs_for(self.initial) * self.initial
+        curve = sum(size * self.epochs_for(size) for size in curve_sizes(trained))
         sampled = CYCLES * self.trajectories * 1000 * self.length_ps
-        trained = self.labels * (1 - self.held_out)
-        curve = sum(curve_sizes(round(trained)))
+        # steps of 2 fs; 4 ps to melt and settle, and 0.4 between snapshots
+        melted = 500 * (self.heating_ps + 100 + 0.4 * self.labels * (1 - HEATED))
         return {
             "campaign, dynamics": sampled * atoms * step,
-            "campaign, fits": (
-                self.epochs * self.initial + self.refit_epochs * CYCLES * 0.55 * self.labels
-            )
-            * atoms
-            * epoch,
-            "fcc/melt, dynamics": (500 * self.heating_ps + self.labels * 200) * 108 * step,
-            "fits": self.epochs * (curve * atoms + trained * 108) * epoch,
+            "campaign, fits": (first + refits) * atoms * epoch,
+            "fcc/melt, dynamics": melted * 108 * step,
+            "fits": (curve * atoms + trained * self.epochs_for(trained) * 108) * epoch,
         }
 
 

@@ -59,7 +59,7 @@ class Fits:
         if not saved.exists():
             begin = time.process_time()
             train, valid = data.split(VALID, seed=self._settings.seed)
-            recipe = self._settings.recipe()
+            recipe = self._settings.recipe(len(data))
             potential = recipe.fit(train, valid, seed=self._settings.seed, workdir=folder / "fit")
             potential.save(saved)
             spent = time.process_time() - begin
