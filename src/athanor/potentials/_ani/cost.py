@@ -13,6 +13,8 @@ from athanor.potentials._ani.settings import FitSettings
 
 _TABLES = 5
 """Tables of activations and of vectors that a piece holds at once, at most."""
+_STATES = 16
+"""Times the parameters: means, bases, the best so far, and a copy of all that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def step_bytes(
     tables = _TABLES * settings.size * atoms * widths * itemsize
     per_batch = -(-settings.batch_size * len(pieces) // len(frames)) + 1
     gradients = per_batch * settings.size * n_parameters * itemsize
-    return threads * tables + gradients + 8 * settings.size * n_parameters * itemsize
+    return threads * tables + gradients + _STATES * settings.size * n_parameters * itemsize
 
 
 def measured(work: Callable[[], object]) -> float:
