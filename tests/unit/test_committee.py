@@ -15,6 +15,7 @@ from ase import Atoms
 
 from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError
+from athanor.potentials.ani import AniConfig
 from athanor.potentials.ensemble import Ensemble, Spread
 from athanor.potentials.lj import LennardJones, LennardJonesConfig
 from athanor.query import GradesInPassing, kinds
@@ -58,6 +59,18 @@ def test_the_grade_is_the_chosen_spread(measure: str) -> None:
         spread = Spread.of([member.predict([atoms])[0] for member in ENSEMBLE.members])
         assert grade.value == pytest.approx(getattr(spread, measure), rel=1e-12)
         np.testing.assert_allclose(grade.per_atom, spread.forces, rtol=1e-12)
+
+
+def test_networks_that_are_evaluated_together_are_a_committee() -> None:
+    potential = AniConfig.example(seed=3)
+    found = pool(5, seed=26)
+    query = made(potential, measure="force_mean", save=1e-9, halt=1e9)
+    for atoms, (grade, spread) in zip(found, query.grade_with_spread(found), strict=True):
+        alone = Spread.of([member.predict([atoms])[0] for member in potential.members])
+        assert grade.value == pytest.approx(alone.force_mean, rel=1e-9)
+        assert spread.energy == pytest.approx(alone.energy, rel=1e-6, abs=1e-12)
+    chosen = query.select(found, query.grade(found), 3, np.random.default_rng(0))
+    assert len(set(chosen)) == 3
 
 
 def test_labels_come_with_the_grade() -> None:
