@@ -331,6 +331,11 @@ def test_recipes_that_are_refused(changes: dict[str, Any], words: str) -> None:
         recipe(**changes)
 
 
+def test_a_single_network_is_no_committee() -> None:
+    assert "ensemble" in recipe(size=2).offers
+    assert recipe(size=1).offers == {"features"}
+
+
 def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("athanor.potentials._ani.")]:
         monkeypatch.delitem(sys.modules, name)

@@ -269,6 +269,10 @@ class AniConfig(PotentialConfig):
     memory_GB: float = Field(default=2.0, ge=0, description="for environment vectors kept")
     threads: int | None = Field(default=None, ge=1, description="all that may be used if not given")
 
+    @property
+    def offers(self) -> frozenset[str]:
+        return self.provides if self.size > 1 else self.provides - {"ensemble"}
+
     @field_validator("species")
     @classmethod
     def _check_species(cls, species: tuple[str, ...] | None) -> tuple[str, ...] | None:
