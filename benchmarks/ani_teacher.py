@@ -11,8 +11,8 @@ number of labels, and what averaging over the ensemble gains.
 
 Everything is kept in FOLDER: the same line goes on where it was stopped, at any moment, and a
 folder that belongs to other settings is refused. Times are printed before, at most, for one core;
-`--labels 300 --max-atoms 100 --length-ps 4 --heating-ps 150` is a version for an hour. The record
-and two pictures are written at the end: FILE and PNGs beside it.
+`--labels 300 --shortest 9 --longest 13 --length-ps 4 --heating-ps 150` is a version for an hour on
+two cores. The record and two pictures are written at the end: FILE and PNGs beside it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def options() -> argparse.Namespace:
     defaults = Settings()
     for field in fields(Settings):
         value = getattr(defaults, field.name)
-        kind = int if value is None else type(value)
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=value)
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=type(value), default=value)
     return parser.parse_args()
 
 
@@ -106,6 +106,7 @@ def main() -> None:
         },
         "table": rows,
         "times_worse": table.contrast(rows),
+        "reached": table.reached(rows),
         "curve": curve,
         "averaging": {name: table.averaging(model, active.test) for name, model in models.items()},
         "melted_rms_displacement_A": equilibrium.displacement(folder / "melt"),
@@ -116,7 +117,10 @@ def main() -> None:
     write_file(given.out, (json.dumps(record, indent=1) + "\n").encode())
     plots.learning_curve(curve, given.out.with_name(f"{given.out.stem}_curve.png"))
     plots.correlation(models, tests, given.out.with_name(f"{given.out.stem}_correlation.png"))
+    print(f"{len(active.train)} labels trained on of {settings.labels} allowed")
     print(table.printed(rows))
+    for goal, met in table.reached(rows).items():
+        print(f"{goal}: {'yes' if met else 'no'}")
     for row in curve:
         print(json.dumps(row))
     print(json.dumps(record["averaging"]["AL trained"]["lower_percent"]))

@@ -21,9 +21,6 @@ TELL_EVERY = 60.0
 
 def config_of(settings: Settings, teacher: Path, *, workers: int, hours: float) -> CampaignConfig:
     """Section II.B of the paper within the budget: cells, schedules, committee, stop."""
-    start = {"kind": "disorder", "composition": "Al"}
-    if settings.max_atoms is not None:
-        start["max_atoms"] = settings.max_atoms
     scale = settings.length_ps / PAPER_LENGTH_PS
     recipe = settings.recipe(settings.initial).model_copy(
         update={"threads": None if workers == 1 else 1}
@@ -33,7 +30,11 @@ def config_of(settings: Settings, teacher: Path, *, workers: int, hours: float) 
             "campaign": {"name": "aluminium by teacher", "seed": settings.seed, "workers": workers},
             "potential": recipe.model_dump(mode="json"),
             "query": settings.query(),
-            "start": start,
+            "start": {
+                "kind": "disorder",
+                "composition": "Al",
+                "edges": [settings.shortest, settings.longest],
+            },
             "sample": {
                 "kind": "md",
                 "length_ps": settings.length_ps,

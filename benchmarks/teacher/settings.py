@@ -9,10 +9,13 @@ from athanor.potentials.ani import AniConfig
 
 CYCLES = 10
 """Turns of the campaign that a budget of labels is divided into."""
-INITIAL = 1 / 12
-"""Share of the labels that goes to random disordered cells (the paper: 400 of 6,352)."""
+INITIAL = 1 / 5
+"""Share of the labels that goes to random disordered cells (the paper: 400 of 6,352). With fewer
+than some fifty, trajectories end before their first step and ask for such cells anyhow."""
 HEATED = 300 / 550
 """Share of the fcc/melt set that comes from heating and cooling; the rest is liquid."""
+MEAN_DENSITY = 0.0653
+"""Atoms per Å³ at 2.9 g/cm³, the middle of the paper's range."""
 US_PER_ATOM_STEP = 25.0
 """Of dynamics with eight networks, one core; measured by ani_evaluation.py."""
 US_PER_ATOM_EPOCH = 115.0
@@ -30,11 +33,11 @@ class Settings:
     length_ps : of the campaign's trajectories; periods of the schedule are scaled with it.
     trajectories_per_label : how many the campaign starts for each label of a cycle.
     heating_ps : of the fcc trajectory, half of it heating.
-    max_atoms : of a cell of the campaign; None for the paper's 55-249.
+    shortest, longest : edges of the campaign's cells, Å; the paper's hold 55-249 atoms.
     save, halt : of the committee's force_mean, eV/Å.
     members : of the ensembles.
-    epochs, refit_epochs : of fits to 500 labels and more (to fewer, see `epochs_for`), and of the
-        campaign's refits, which begin from the potential before.
+    epochs, refit_epochs : of fits to 500 labels and more, and of the campaign's refits, which begin
+        from the potential before; more for fewer labels, since an epoch then has few steps.
     seed : of everything.
     """
 
@@ -43,9 +46,10 @@ class Settings:
     length_ps: float = 10.0
     trajectories_per_label: float = 0.5
     heating_ps: float = 400.0
-    max_atoms: int | None = None
+    shortest: float = 10.5
+    longest: float = 17.0
     save: float = 0.03
-    halt: float = 0.15
+    halt: float = 0.4
     members: int = 8
     epochs: int = 120
     refit_epochs: int = 40
@@ -76,8 +80,13 @@ class Settings:
         }
 
     def epochs_for(self, labels: int) -> int:
-        """More for few labels, since an epoch then has few steps."""
-        return round(self.epochs * min(4.0, max(1.0, 500 / labels)))
+        """Of a fit from nothing to so many."""
+        return round(self.epochs * _more(labels))
+
+    @property
+    def refits(self) -> int:
+        """Epochs of a refit, by the labels there are in the middle of the campaign."""
+        return round(self.refit_epochs * _more(round(0.6 * self.labels)))
 
     def recipe(self, labels: int) -> AniConfig:
         """The networks of the paper: one set of data for all, initial weights of their own."""
@@ -87,7 +96,7 @@ class Settings:
             resample="none",
             per_atom=True,
             max_epochs=self.epochs_for(labels),
-            refit_epochs=self.refit_epochs,
+            refit_epochs=self.refits,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,10 +104,10 @@ class Settings:
 
     def forecast(self) -> dict[str, float]:
         """Hours of one core, at most, by part; trajectories end early while the model is poor."""
-        atoms = 150.0 if self.max_atoms is None else min(150.0, 0.85 * self.max_atoms)
+        atoms = MEAN_DENSITY * (0.5 * (self.shortest + self.longest)) ** 3
         step, epoch = 1e-6 * US_PER_ATOM_STEP / 3600, 1e-6 * US_PER_ATOM_EPOCH / 3600
         trained = round(self.labels * (1 - self.held_out))
-        refits = self.refit_epochs * CYCLES * 0.55 * self.labels
+        refits = self.refits * CYCLES * 0.6 * self.labels
         first = self.epochs_for(self.initial) * self.initial
         curve = sum(size * self.epochs_for(size) for size in curve_sizes(trained))
         sampled = CYCLES * self.trajectories * 1000 * self.length_ps
@@ -110,6 +119,10 @@ class Settings:
             "fcc/melt, dynamics": melted * 108 * step,
             "fits": (curve * atoms + trained * self.epochs_for(trained) * 108) * epoch,
         }
+
+
+def _more(labels: int) -> float:
+    return min(4.0, max(1.0, 500 / labels))
 
 
 def curve_sizes(labels: int) -> tuple[int, ...]:

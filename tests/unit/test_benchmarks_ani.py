@@ -81,7 +81,7 @@ def test_the_campaign_stays_within_its_labels(module, tmp_path, seed) -> None:
     settings, campaign = module("teacher.settings"), module("teacher.campaign")
     rng = np.random.default_rng(seed)
     AniConfig.example(seed=0).save(tmp_path / "teacher")
-    own = settings.Settings(labels=int(rng.integers(30, 2000)), length_ps=5.0, max_atoms=90)
+    own = settings.Settings(labels=int(rng.integers(30, 2000)), length_ps=5.0)
     config = campaign.config_of(own, tmp_path / "teacher", workers=1, hours=1.0)
     assert config.stop.max_labels == own.labels
     assert own.initial + settings.CYCLES * config.cycle.labels >= own.labels
@@ -122,6 +122,17 @@ def test_the_contrast_is_of_the_models(module) -> None:
         "AL test": {"force_mae": pytest.approx(12.0)},
         "FCC/melt test": {"force_mae": 1.0},
     }
+
+
+@pytest.mark.parametrize(("factor", "met"), [(0.99, True), (1.01, False)])
+def test_a_goal_is_met_or_not(module, factor, met) -> None:
+    table = module("teacher.table")
+    active = {name: factor * goal for name, goal in table.GOAL.items()}
+    melt = {name: 10 / factor * value for name, value in active.items()}
+    rows = {"AL trained": {"AL test": active}, "FCC/melt trained": {"AL test": melt}}
+    found = table.reached(rows)
+    assert len(found) == 8
+    assert set(found.values()) == {met}
 
 
 def test_averaging_lowers_the_errors_of_a_committee_without_bias(module) -> None:
