@@ -41,8 +41,11 @@ from ase import Atoms
 from threadpoolctl import threadpool_limits
 
 from athanor import _core
+from athanor.data.dataset import Dataset
 from athanor.potentials import SKIN
 from athanor.potentials._ani.model import AniModel
+from athanor.potentials.ani import AniPotential
+from athanor.query.committee import CommitteeConfig
 
 EXPECTED = {"pairs": 73_800, "triples": 323_000}
 SIZES = {
@@ -232,10 +235,14 @@ class Bench:
         """A cell of 100 atoms: what a step of dynamics and a check of the committee take, ms."""
         own = Ours(self.model, self.cells[100])
         skin = _core.SkinList(SKIN)
+        potential, atoms = AniPotential(self.model), self.cells[100]
+        query = CommitteeConfig().fit(potential, Dataset())
         calls: dict[str, Callable[[], Took]] = {
             "mean, ms": partial(took, own),
             "mean, kept list, ms": partial(took, partial(own, skin=skin)),
             "each member's forces, ms": partial(took, partial(own, each=True)),
+            "potential.predict, ms": partial(took, partial(potential.predict, [atoms])),
+            "committee, labels and grade, ms": partial(took, partial(query.evaluated, [atoms])),
         }
         found = in_turn(calls, 10 * self.rounds)
         return {name: 1e3 * row["cpu_s"] for name, row in found.items()}
