@@ -240,7 +240,7 @@ class AniConfig(PotentialConfig):
     optimizer: Literal["adamw", "soap"] = Field(
         default="soap", description="AdamW in the eigenbases of SOAP, or by parameter"
     )
-    batch_size: int = Field(default=8, ge=1, description="structures per step")
+    batch_size: int = Field(default=4, ge=1, description="structures per step")
     learning_rate: float = Field(default=5e-3, gt=0, le=1)
     max_epochs: int = Field(default=200, ge=1)
     patience: int = Field(

@@ -66,7 +66,7 @@ class FitSettings:
     resample: Resample = "bootstrap"
     energy_only: bool = False
     optimizer: Literal["adamw", "soap"] = "soap"
-    batch_size: int = 8
+    batch_size: int = 4
     learning_rate: float = 5e-3
     max_epochs: int = 200
     refit_epochs: int | None = None
