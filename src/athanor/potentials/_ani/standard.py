@@ -24,7 +24,7 @@ class Surveyed:
 
     All are divided by the same number, the spread of the whole vector. Divided each by its own
     spread, those that hardly vary would count as much as the rest, and fits to a few hundred
-    structures were off by twice as much.
+    structures were off by two to three times as much.
     """
 
     shift: FloatArray
