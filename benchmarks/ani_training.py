@@ -3,14 +3,14 @@
     python benchmarks/ani_training.py --torchani PYTHON [--published FOLDER] [--out FILE]
 
 A step is 32 structures of 108 atoms of liquid aluminium, the loss eq. 1 of Smith et al. 2021 with
-l0 = 0.01, for the ensemble: ours from the batch to new weights (AdamW included), torchani's from
-the batch to the gradient by all weights. torchani is measured as its documentation trains (member
-by member, forces by autograd in a graph of their own, then `loss.backward()`), the batch at once
-or in parts, and in the best way found: gradients asked of the weights alone, one environment
-vector for all members. Lists of neighbours are made before and do not count. Processor seconds of
-steps made in turn; memory is what a step takes beyond what is held before it. Without FOLDER (the
-published ANI-Al in NeuroChem's format) the weights are random. Parts that are in the output file
-already are not measured again.
+l0 = 0.01, for the ensemble: ours from the batch to new weights, torchani's, without an optimiser,
+from the batch to the gradient by all weights. torchani is measured as its documentation trains
+(member by member, forces by autograd in a graph of their own, then `loss.backward()`), the batch
+at once or in parts, and in the best way found: gradients asked of the weights alone, one
+environment vector for all members. Lists of neighbours are made before and do not count. Processor
+seconds of steps made in turn; memory is what a step takes beyond what is held before it. Without
+FOLDER (the published ANI-Al in NeuroChem's format) the weights are random. Parts that are in the
+output file already are not measured again.
 """
 
 from __future__ import annotations
