@@ -58,9 +58,12 @@ template <typename T> static inline void lay_out(const Shell<T>& e, const Rows& 
     put<T>(t.cosine + next, Vec<T>{}), put<T>(t.mean + next, Vec<T>{}), put<T>(t.weight + next, Vec<T>{});
 }
 
+// From this exponent on (1 - y)^zeta is below 1e-9 wherever seven terms of ln(1 - y) are not enough in float.
+constexpr double narrow_zeta = 50;
+
 // Factors p (n_z) and q (n_a) of the triples; with Slopes their derivatives by cos(theta) and mean.
-template <typename T, bool Slopes>
-static inline void factors(const AevProgram& p, const Rows& rows, Triples<T>& t) {
+template <typename T, bool Slopes, bool Narrow>
+static inline void factors_of(const AevProgram& p, const Rows& rows, Triples<T>& t) {
     const AevTables<T>& table = p.tables(T{});
     constexpr int n = Lanes<T>::n;
     constexpr T squeeze = static_cast<T>(0.95);
@@ -72,7 +75,8 @@ static inline void factors(const AevProgram& p, const Rows& rows, Triples<T>& t)
         const Vec<T> factor = Slopes ? squeeze * zeta / (2 * sine * cosine) : Vec<T>{};
         for (int z = 0; z < p.n_z; ++z) {
             const Vec<T> sd = sine * table.cos_half[z] - cosine * table.sin_half[z];
-            const Vec<T> value = exponential<T>(zeta * log_of_rest<T>(sd * sd));
+            const Vec<T> y = sd * sd, power = Narrow ? log_of_rest_near_one<T>(y) : log_of_rest<T>(y);
+            const Vec<T> value = exponential<T>(zeta * power);
             put<T>(t.p + z * t.room + v, value);
             if (Slopes) {
                 const Vec<T> cd = cosine * table.cos_half[z] + sine * table.sin_half[z];
@@ -86,6 +90,12 @@ static inline void factors(const AevProgram& p, const Rows& rows, Triples<T>& t)
             if (Slopes) put<T>(t.dq + a * t.room + v, 2 * eta * away * value);
         }
     }
+}
+
+template <typename T, bool Slopes>
+static inline void factors(const AevProgram& p, const Rows& rows, Triples<T>& t) {
+    if (sizeof(T) == 4 && p.spec.zeta >= narrow_zeta) factors_of<T, Slopes, true>(p, rows, t);
+    else factors_of<T, Slopes, false>(p, rows, t);
 }
 
 // sums[a][z] += q[a] p[z] over triples, A x Z of them in registers.

@@ -85,6 +85,14 @@ template <typename T> static inline Vec<T> log_of_rest(Vec<T> y) {
     return k * T(0.69314718055994530942) + 2 * s * p;
 }
 
+// The same by its first terms: too high by y^8 / 8, which is nothing where y is small.
+template <typename T> static inline Vec<T> log_of_rest_near_one(Vec<T> y) {
+    Vec<T> p = all<T>(T(1.0 / 7));
+#pragma GCC unroll 8
+    for (int k = 6; k > 0; --k) p = p * y + T(1.0 / k);
+    return -y * p;
+}
+
 // sin and cos of 0 <= q <= pi/2.
 template <typename T> static inline void sine_cosine(Vec<T> q, Vec<T>& sine, Vec<T>& cosine) {
     using L = Lanes<T>;
