@@ -15,6 +15,7 @@ import pytest
 from ani_cases import random_model, spec_of
 from ase import Atoms
 from safetensors.numpy import load, save
+from seal_cases import resealed
 
 import athanor
 from athanor.cli.files import open_potential
@@ -185,7 +186,7 @@ def reweighted(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) 
     arrays = {key: array.copy() for key, array in load(path.read_bytes()).items()}
     change(arrays)
     path.write_bytes(save({key: np.ascontiguousarray(array) for key, array in arrays.items()}))
-    return path
+    return resealed(path)
 
 
 def spoiled(folder: Path, key: str) -> Path:
@@ -207,7 +208,7 @@ def gone(path: Path) -> Path:
 
 W = "Al.0.weight"
 HEADERS: dict[str, tuple[dict[str, object], str]] = {
-    "version": ({"version": 2}, "version is 2, this athanor reads 1"),
+    "version": ({"version": 1}, "version is 1, this athanor reads 2"),
     "precision": ({"precision": "float16"}, "precision is 'float16'"),
     "no precision": ({"precision": ...}, "lacks precision"),
     "device": ({"device": "tpu"}, "device is 'tpu', expected cpu or auto"),
@@ -226,7 +227,7 @@ HEADERS: dict[str, tuple[dict[str, object], str]] = {
     "cutoff true": ({"aev__angular_cutoff": True}, "aev.angular_cutoff is True"),
     "cutoff vast": ({"aev__radial_cutoff": 1e9}, "radial cutoff is"),
     "shifts are none": ({"aev__shf_r": []}, "at least one finite number"),
-    "shifts are text": ({"aev__shf_z": ["a"]}, "aev.shf_z is .* expected a list of numbers"),
+    "shifts are text": ({"aev__shf_z": ["a"]}, "aev.shf_z is .* expected a list of finite numbers"),
     "zeta": ({"aev__zeta": 0.0}, "zeta is 0.0"),
     "many shifts": ({"aev__shf_r": [1.0] * 60_000}, "has 120045 components, at most 100000"),
     "members zero": ({"n_members": 0}, "n_members is 0"),
@@ -239,11 +240,11 @@ HEADERS: dict[str, tuple[dict[str, object], str]] = {
 }
 FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "other members": (
-        lambda f: edited(f, n_members=4).with_name("weights.safetensors"),
+        lambda f: resealed(edited(f, n_members=4)).with_name("weights.safetensors"),
         r"expected float64 \(4, 2\)",
     ),
     "other layers": (
-        lambda f: edited(f, layers__Al=[4, 4, 4, 1]).with_name("weights.safetensors"),
+        lambda f: resealed(edited(f, layers__Al=[4, 4, 4, 1])).with_name("weights.safetensors"),
         "missing or superfluous",
     ),
     "no header": (lambda f: cut(f / "potential.json", 0), "not the header"),
@@ -252,11 +253,14 @@ FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda f: (f / "weights.safetensors").rename(f / "x") and f / "weights.safetensors",
         "cannot be read",
     ),
-    "empty weights": (lambda f: cut(f / "weights.safetensors", 0), "not a whole safetensors"),
-    "half the weights": (lambda f: cut(f / "weights.safetensors", 900), "not a whole safetensors"),
+    "empty weights": (lambda f: cut(f / "weights.safetensors", 0), "its header promises"),
+    "half the weights": (
+        lambda f: resealed(cut(f / "weights.safetensors", 900)),
+        "not a whole safetensors",
+    ),
     "a byte short": (
         lambda f: cut(f / "weights.safetensors", (f / "weights.safetensors").stat().st_size - 1),
-        "not a whole safetensors",
+        "not the weights that its header promises",
     ),
     "an array missing": (lambda f: reweighted(f, lambda a: a.pop(W)), "'Al.0.weight' is missing"),
     "an array more": (

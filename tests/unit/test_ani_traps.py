@@ -10,6 +10,7 @@ import pytest
 from ani_cases import batch_of, random_model, spec_of
 from ase import Atoms
 
+from athanor import _core
 from athanor.potentials._ani.model import AniModel
 from athanor.potentials._ani.program import aev_of
 from athanor.potentials.ani import AniPotential
@@ -147,7 +148,10 @@ class Counted:
 
 
 def test_eight_networks_are_one_evaluation() -> None:
+    """By one program of the core that holds them all, and so one set of environment vectors."""
     potential = potential_of(5, n_members=8)
+    assert type(potential._program) is _core.Ani
+    assert potential._program.n_members == 8
     counted = Counted(potential._program)
     potential._program = counted  # type: ignore[assignment]  # a spy
     atoms: Atoms = structures.dense(SPECIES, np.random.default_rng(5))

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from seal_cases import resealed
 
+from athanor.data.dataset import Dataset
 from athanor.errors import (
     AthanorError,
     ConfigError,
@@ -23,6 +25,7 @@ from athanor.errors import (
 from athanor.potentials import HEADER, load_folder
 from athanor.potentials._hipnn.extra import extra
 from athanor.potentials.hipnn import HipnnConfig, HipnnPotential
+from athanor.structure import Frame
 from athanor.testing import structures
 
 WEIGHTS = "weights.safetensors"
@@ -189,13 +192,28 @@ def rewrite(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"version": 2}, "version"),
+        ({"version": 1}, "version"),
         ({"width": 0}, "width"),
         ({"offsets": [1.0]}, "1 offsets for 2 species"),
         ({"species": ["Al", "Qq"]}, "'Qq' is not a chemical symbol"),
         ({"scale": -1.0}, "scale"),
         ({"colour": "red"}, "unknown key 'colour'"),
         ({"precision": "float16"}, "precision"),
+        ({"width": 10**400}, "width"),
+        ({"cutoff": 1e9}, "cutoff"),
+        ({"cutoff": 10**400}, "cutoff"),
+        ({"cutoff": 3.3}, "soft_max = 3.4 and cutoff = 3.3 must be in rising order"),
+        ({"soft_max": 4.5}, "soft_max = 4.5 and cutoff = 4 must be in rising order"),
+        ({"soft_min": 3.4}, "soft_min = 3.4, soft_max = 3.4"),
+        ({"sensitivities": 1}, "sensitivities"),
+        ({"interactions": 9}, "interactions"),
+        ({"atom_layers": 17}, "atom_layers"),
+        ({"cusp_reg": 2.0}, "cusp_reg"),
+        ({"scale": 1e308}, "scale"),
+        ({"scale": 10**400}, "scale"),
+        ({"scale": 1e-13}, "scale"),
+        ({"offsets": [1.0, 10**400]}, "offsets"),
+        ({"header_sha256": "0" * 64}, "not as it was written"),
     ],
 )
 def test_a_header_that_is_wrong_is_named(changes, words, example, tmp_path) -> None:
@@ -212,6 +230,9 @@ def test_a_header_that_is_no_json_or_absent(example, tmp_path) -> None:
     with pytest.raises(FormatError, match="not JSON") as raised:
         HipnnConfig.load(folder)
     assert raised.value.line == 3
+    (folder / HEADER).write_text("[" * 100_000)
+    with pytest.raises(FormatError, match="not the header of a hipnn potential"):
+        HipnnConfig.load(folder)
     (folder / HEADER).unlink()
     with pytest.raises(FormatError, match="not the header of a hipnn potential"):
         HipnnConfig.load(folder)
@@ -221,10 +242,12 @@ def test_weights_that_are_missing_short_or_of_another_potential(example, tmp_pat
     folder = saved(example, tmp_path / "p")
     whole = (folder / WEIGHTS).read_bytes()
     other = saved(HipnnConfig.example(seed=6), tmp_path / "q")
+    flipped = whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:]
     for data, words in (
-        (whole[: len(whole) // 2], "not a whole safetensors file"),
-        ((other / WEIGHTS).read_bytes(), "copy the folder again"),
-        (None, "not a whole safetensors file"),
+        (whole[: len(whole) // 2], "its header promises; copy the folder again"),
+        ((other / WEIGHTS).read_bytes(), "its header promises; copy the folder again"),
+        (flipped, "its header promises; copy the folder again"),
+        (None, "cannot be read"),
     ):
         (folder / WEIGHTS).unlink() if data is None else (folder / WEIGHTS).write_bytes(data)
         with pytest.raises(FormatError, match=words) as raised:
@@ -232,10 +255,47 @@ def test_weights_that_are_missing_short_or_of_another_potential(example, tmp_pat
         assert raised.value.path == folder / WEIGHTS
 
 
-@pytest.mark.parametrize("changes", [{"width": 7}, {"interactions": 3}, {"tensor_order": 0}])
+def test_weights_that_are_no_safetensors(example, tmp_path) -> None:
+    folder = saved(example, tmp_path / "p")
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:900])
+    resealed(folder / HEADER)
+    with pytest.raises(FormatError, match="not a whole safetensors file") as raised:
+        load_folder(folder)
+    assert raised.value.path == folder / WEIGHTS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 7},
+        {"sensitivities": 6},
+        {"interactions": 3},
+        {"atom_layers": 2},
+        {"tensor_order": 0},
+        {"species": ["Al", "Cu"]},
+        {"species": ["Ni", "Al"]},
+        {"cutoff": 4.1},
+        {"soft_min": 1.7},
+        {"cusp_reg": 0.02},
+        {"scale": 1.5},
+        {"offsets": [0.0, 1.0]},
+        {"precision": "float32"},
+    ],
+)
 def test_a_header_of_another_architecture_is_noticed(changes, example, tmp_path) -> None:
+    """At once, though each of these could be a potential."""
     folder = saved(example, tmp_path / "p")
     rewrite(folder, **changes)
+    with pytest.raises(FormatError, match="not as it was written") as raised:
+        load_folder(folder)
+    assert raised.value.path == folder / HEADER
+
+
+@pytest.mark.parametrize("changes", [{"width": 7}, {"interactions": 3}, {"tensor_order": 0}])
+def test_a_forged_header_of_another_architecture_is_noticed(changes, example, tmp_path) -> None:
+    folder = saved(example, tmp_path / "p")
+    rewrite(folder, **changes)
+    resealed(folder / HEADER)
     with pytest.raises(ConfigError, match="not those of its header") as raised:
         load_folder(folder).predict([structures.isolated("Al")])
     assert isinstance(raised.value, AthanorError)
@@ -259,6 +319,24 @@ def test_every_architecture_is_saved_bit_equal(order, precision, tmp_path) -> No
 
 
 # --- recipe ---
+
+
+@pytest.mark.parametrize("cutoff", [0.05, 0.3, 3.0])
+def test_distances_of_a_fit_are_those_that_can_be_loaded(cutoff, example, tmp_path) -> None:
+    """Peaks in rising order for short cutoffs, and where soft_max fell since the warm start."""
+    rng = np.random.default_rng(5)
+    atoms = structures.dense(["Al", "Ni"], rng)
+    train = Dataset((Frame(atoms, example.predict([atoms])[0]),))
+    cold = HipnnConfig(cutoff=cutoff)._spec(train, Dataset(), None)
+    warm_spec = replace(cold, soft_min=0.8 * cutoff, soft_max=0.9 * cutoff)
+    warm = replace(example.model, spec=warm_spec)
+    kept = HipnnConfig(cutoff=cutoff)._spec(train, Dataset(), warm)
+    fallen = HipnnConfig(cutoff=cutoff, soft_max=0.7 * cutoff)._spec(train, Dataset(), warm)
+    assert kept.soft_min == 0.8 * cutoff
+    for number, spec in enumerate((cold, kept, fallen)):
+        assert 0 < spec.soft_min < spec.soft_max <= spec.cutoff
+        with_model(example, spec=spec).save(tmp_path / str(number))
+        assert HipnnConfig.load(tmp_path / str(number)).model.spec == spec
 
 
 @pytest.mark.parametrize(

@@ -232,14 +232,15 @@ class HipnnConfig(PotentialConfig):
         soft_max = self.soft_max or 0.85 * self.cutoff
         soft_min = self.soft_min
         if soft_min is None and warm is not None and warm.spec.cutoff == self.cutoff:
-            soft_min = warm.spec.soft_min
+            # unless soft_max was set below it since then
+            soft_min = warm.spec.soft_min if warm.spec.soft_min < soft_max else None
         if soft_min is None:
             near = shortest(
                 train.structures,
                 at_most=0.5 * soft_max,
                 name=lambda number: frame_name(train[number], "training", number),
             )
-            soft_min = max(0.3, round(0.9 * near, 2))
+            soft_min = max(min(0.3, 0.5 * soft_max), round(0.9 * near, 2))
         return HipnnSpec(
             species=species,
             cutoff=self.cutoff,

@@ -2,13 +2,14 @@
 
 `potential.json` says what there is, `weights.safetensors` holds `offsets` (n_members, n_species) in
 float64 and, for each element and layer, `Al.0.weight` (n_members, n_out, n_in) and `Al.0.bias`
-(n_members, n_out) in float32. Nothing is unpickled.
+(n_members, n_out) in float32. Nothing is unpickled. The header holds digests of both files.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,18 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athanor.data.species import check_species
-from athanor.data.text import read_bytes
 from athanor.errors import ConfigError, FormatError
 from athanor.potentials import HEADER
 from athanor.potentials._ani.model import CELU_ALPHA, AevSpec, AniModel, Network, spec_fault
 from athanor.potentials._ani.program import Device, Precision
+from athanor.potentials._seal import LARGEST_SCALE, check_header, read_weights, sealed
 
 WEIGHTS = "weights.safetensors"
-_VERSION = 1
+_VERSION = 2
 _SCALARS = ("radial_cutoff", "angular_cutoff", "eta_r", "eta_a", "zeta")
 _LISTS = ("shf_r", "shf_a", "shf_z")
 _MOST = 10_000
 """Members, or nodes of a layer, at most."""
+_LONGEST = 60
+"""Characters of a value in a sentence."""
 
 Word = TypeVar("Word", bound=str)
 Sizes = tuple[tuple[int, ...], ...]
@@ -60,7 +63,8 @@ def write_model(folder: Path, model: AniModel, *, precision: Precision, device: 
             arrays[f"{symbol}.{layer}.bias"] = bias
     content = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
     (folder / WEIGHTS).write_bytes(content)
-    (folder / HEADER).write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(sealed(header, content), indent=1)
+    (folder / HEADER).write_text(text + "\n", encoding="utf-8")
 
 
 def read_model(folder: Path) -> tuple[AniModel, Precision, Device]:
@@ -71,7 +75,8 @@ def read_model(folder: Path) -> tuple[AniModel, Precision, Device]:
     device: Device = _choice(path, header, "device", "cpu", "auto")
     spec = _spec(path, header)
     count, layers = _sizes(path, header, spec)
-    arrays = _arrays(folder / WEIGHTS, _layout(spec, count, layers))
+    check_header(path, header)
+    arrays = _arrays(folder / WEIGHTS, header, _layout(spec, count, layers))
     networks = tuple(
         Network(
             tuple(arrays[f"{symbol}.{layer}.weight"] for layer in range(len(sizes))),
@@ -95,14 +100,21 @@ def _header(path: Path) -> dict[str, Any]:
         raise FormatError(path, None, f"lacks {', '.join(missing)}; copy the folder again")
     if header.get("version") != _VERSION:
         raise FormatError(
-            path, None, f"version is {header.get('version')!r}, this athanor reads {_VERSION}"
+            path, None, f"version is {_said(header.get('version'))}, this athanor reads {_VERSION}"
         )
     if header["celu_alpha"] != CELU_ALPHA:
         raise FormatError(
-            path, None, f"celu_alpha is {header['celu_alpha']!r}, only {CELU_ALPHA} is evaluated"
+            path,
+            None,
+            f"celu_alpha is {_said(header['celu_alpha'])}, only {CELU_ALPHA} is evaluated",
         )
-    if not _is_number(header["scale"]) or not 0 < header["scale"] < np.inf:
-        raise FormatError(path, None, f"scale is {header['scale']!r}, expected a positive number")
+    scale = header["scale"]
+    if not _is_number(scale) or not 1 / LARGEST_SCALE <= scale <= LARGEST_SCALE:
+        raise FormatError(
+            path,
+            None,
+            f"scale is {_said(scale)}, expected {1 / LARGEST_SCALE:g} to {LARGEST_SCALE:g} eV",
+        )
     return header
 
 
@@ -111,7 +123,7 @@ def _choice(path: Path, header: Mapping[str, Any], key: str, *allowed: Word) -> 
     for word in allowed:
         if header[key] == word:
             return word
-    raise FormatError(path, None, f"{key} is {header[key]!r}, expected {' or '.join(allowed)}")
+    raise FormatError(path, None, f"{key} is {_said(header[key])}, expected {' or '.join(allowed)}")
 
 
 def _spec(path: Path, header: Mapping[str, Any]) -> AevSpec:
@@ -120,11 +132,15 @@ def _spec(path: Path, header: Mapping[str, Any]) -> AevSpec:
         raise FormatError(path, None, "expected a list of species and a table aev")
     for key in _SCALARS:
         if not _is_number(aev.get(key)):
-            raise FormatError(path, None, f"aev.{key} is {aev.get(key)!r}, expected a number")
+            raise FormatError(
+                path, None, f"aev.{key} is {_said(aev.get(key))}, expected a finite number"
+            )
     for key in _LISTS:
         values = aev.get(key)
         if not isinstance(values, list) or not all(map(_is_number, values)):
-            raise FormatError(path, None, f"aev.{key} is {values!r}, expected a list of numbers")
+            raise FormatError(
+                path, None, f"aev.{key} is {_said(values)}, expected a list of finite numbers"
+            )
     try:
         symbols = check_species([str(symbol) for symbol in species], where="species")
     except ConfigError as error:
@@ -147,21 +163,35 @@ def _spec(path: Path, header: Mapping[str, Any]) -> AevSpec:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a finite number; an integer may have more digits than a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _said(value: object) -> str:
+    """What was found, short enough for a sentence."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
 def _sizes(path: Path, header: Mapping[str, Any], spec: AevSpec) -> tuple[int, Sizes]:
     """The number of members and, for each species, the outputs of each layer."""
     count, layers = header["n_members"], header["layers"]
     if type(count) is not int or not 1 <= count <= _MOST:
-        raise FormatError(path, None, f"n_members is {count!r}, expected 1 to {_MOST}")
+        raise FormatError(path, None, f"n_members is {_said(count)}, expected 1 to {_MOST}")
     if not isinstance(layers, dict) or set(layers) != set(spec.species):
-        raise FormatError(path, None, f"layers is {layers!r}, expected one list for each species")
+        raise FormatError(
+            path, None, f"layers is {_said(layers)}, expected one list for each species"
+        )
     for symbol, sizes in layers.items():
         good = isinstance(sizes, list) and all(type(n) is int and 1 <= n <= _MOST for n in sizes)
         if not good or not sizes or sizes[-1] != 1:
             raise FormatError(
-                path, None, f"layers of {symbol} are {sizes!r}, expected sizes that end with 1"
+                path, None, f"layers of {symbol} are {_said(sizes)}, expected sizes that end with 1"
             )
     return count, tuple(tuple(layers[symbol]) for symbol in spec.species)
 
@@ -183,14 +213,17 @@ def _layout(
 
 
 def _arrays(
-    path: Path, layout: Mapping[str, tuple[tuple[int, ...], type[np.floating[Any]]]]
+    path: Path,
+    header: Mapping[str, Any],
+    layout: Mapping[str, tuple[tuple[int, ...], type[np.floating[Any]]]],
 ) -> dict[str, NDArray[Any]]:
-    """The arrays of the file of numbers, each as the layout has it and finite."""
+    """The arrays of the file of numbers, as the header promises, each as laid out and finite."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    content = read_weights(path, header)
     try:
-        arrays: dict[str, NDArray[Any]] = load(read_bytes(path))
+        arrays: dict[str, NDArray[Any]] = load(content)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise FormatError(path, None, f"not a whole safetensors file ({error})") from None
     if set(arrays) != set(layout):
