@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from athanor.potentials import Potential, following
+from athanor.potentials import Potential, following, threaded
 
 
 class PotentialCalculator(Calculator):
@@ -17,10 +17,10 @@ class PotentialCalculator(Calculator):
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
 
-    def __init__(self, potential: Potential) -> None:
+    def __init__(self, potential: Potential, *, threads: int = 1) -> None:
         super().__init__()
         self.potential = potential
-        self._following = following(potential)
+        self._following = following(threaded(potential, threads))
 
     def calculate(
         self,
@@ -43,6 +43,10 @@ class PotentialCalculator(Calculator):
         self.results = results
 
 
-def calculator(potential: Potential) -> Calculator:
-    """Return an ASE calculator that evaluates `potential`."""
-    return PotentialCalculator(potential)
+def calculator(potential: Potential, *, threads: int = 1) -> Calculator:
+    """Return an ASE calculator that evaluates `potential`.
+
+    `threads` is for large structures: moment tensor potentials and ANI networks share the atoms of
+    one evaluation between so many, other kinds run on one. Last digits depend on it.
+    """
+    return PotentialCalculator(potential, threads=threads)

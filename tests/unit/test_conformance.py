@@ -41,11 +41,11 @@ def test_lennard_jones_is_discovered() -> None:
 
 
 def test_every_check_of_the_modules_is_in_the_list() -> None:
-    from athanor.testing import _behaviour, _derivatives, _following, _symmetries
+    from athanor.testing import _behaviour, _derivatives, _following, _symmetries, _threads
 
     written = {
         thing
-        for module in (_behaviour, _derivatives, _following, _symmetries)
+        for module in (_behaviour, _derivatives, _following, _symmetries, _threads)
         for name, thing in inspect.getmembers(module, inspect.isfunction)
         if name.startswith("check_") and thing.__module__ == module.__name__
     }

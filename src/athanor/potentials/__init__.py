@@ -17,7 +17,7 @@ from ase import Atoms
 
 from athanor.component import Component, discover
 from athanor.data.dataset import Dataset
-from athanor.errors import FormatError, UnknownElementError
+from athanor.errors import ConfigError, FormatError, UnknownElementError
 from athanor.structure import FloatArray, Labels
 
 HEADER = "potential.json"
@@ -139,6 +139,22 @@ class Follows(Protocol):
 def following(potential: Potential) -> Potential:
     """The potential to use for the steps of one trajectory."""
     return potential.follow() if isinstance(potential, Follows) else potential
+
+
+@runtime_checkable
+class Threads(Protocol):
+    """A potential that can evaluate one structure on several threads."""
+
+    def with_threads(self, threads: int) -> Potential:
+        """A potential of equal predictions, to rounding, that uses so many threads."""
+        ...
+
+
+def threaded(potential: Potential, threads: int) -> Potential:
+    """The potential on so many threads, where it knows how to; raises ConfigError below one."""
+    if threads < 1:
+        raise ConfigError(f"threads is {threads}; give 1 or more")
+    return potential.with_threads(threads) if isinstance(potential, Threads) else potential
 
 
 class PotentialConfig(Component):

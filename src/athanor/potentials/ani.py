@@ -52,6 +52,7 @@ class AniPotential:
         self.device: Device = device
         self._program = program_of(model, precision=precision, device=device)
         self._skin: _core.SkinList | None = None
+        self._threads = 1
         self._elements = frozenset(model.aev.species)
         self._table = np.full(len(atomic_numbers) + 1, -1, dtype=np.int32)
         self._table[[atomic_numbers[symbol] for symbol in model.aev.species]] = range(
@@ -121,9 +122,15 @@ class AniPotential:
         They are those within cutoff + `skin` (Å), found again when an atom has moved by half of it.
         Not for several threads at once.
         """
-        following = copy(self)
+        following = self.with_threads(self._threads)
         following._skin = _core.SkinList(skin)
         return following
+
+    def with_threads(self, threads: int) -> AniPotential:
+        """This potential on so many threads; last digits depend on their number."""
+        other = copy(self)
+        other._threads = threads
+        return other
 
     @property
     def _n_parameters(self) -> int:
@@ -152,6 +159,7 @@ class AniPotential:
                 each=each,
                 features=features,
                 skin=self._skin,
+                threads=self._threads,
             )
 
     def _types(self, atoms: Atoms) -> NDArray[np.int32]:
@@ -373,20 +381,9 @@ class AniConfig(PotentialConfig):
             n_shells=3,
             n_angles=5,
         )
-        networks = tuple(_drawn(rng, (spec.length, *nodes, 1)) for nodes in ((16, 12), (10, 12)))
+        networks = tuple(
+            Network.drawn(rng, (spec.length, *nodes, 1), n_members=3)
+            for nodes in ((16, 12), (10, 12))
+        )
         offsets = rng.normal(scale=2.0, size=(3, 2))
         return AniPotential(AniModel(spec, networks, offsets, scale=2.0), precision="float64")
-
-
-def _drawn(rng: np.random.Generator, sizes: tuple[int, ...], n_members: int = 3) -> Network:
-    """Random networks with these numbers of nodes, the inputs' first."""
-    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
-    return Network(
-        tuple(
-            (rng.normal(size=(n_members, *shape)) / shape[1] ** 0.5).astype(np.float32)
-            for shape in shapes
-        ),
-        tuple(
-            (0.1 * rng.normal(size=(n_members, shape[0]))).astype(np.float32) for shape in shapes
-        ),
-    )

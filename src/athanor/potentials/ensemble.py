@@ -25,6 +25,7 @@ from athanor.potentials import (
     PotentialConfig,
     load_folder,
     predict_with_features,
+    threaded,
 )
 from athanor.potentials._folder import new_folder
 from athanor.potentials._members import Resample, Workplace, training_sets
@@ -111,6 +112,10 @@ class Ensemble:
         return type(self)(
             tuple(m.follow(skin=skin) if isinstance(m, Follows) else m for m in self.members)
         )
+
+    def with_threads(self, threads: int) -> Self:
+        """This ensemble with members on so many threads, those that know how to."""
+        return type(self)(tuple(threaded(member, threads) for member in self.members))
 
     def save(self, folder: Path) -> None:
         """Write `potential.json` and one subfolder per member into a new folder."""

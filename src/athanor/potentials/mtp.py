@@ -53,6 +53,7 @@ class MomentTensorPotential:
         self.core = core
         self._program = program_of(model, core=core)
         self._skin: _core.SkinList | None = None
+        self._threads = 1
         self._elements = frozenset(model.species)
         self._table = np.full(len(atomic_numbers) + 1, -1, dtype=np.int32)
         self._table[[atomic_numbers[symbol] for symbol in model.species]] = range(
@@ -117,7 +118,12 @@ class MomentTensorPotential:
             return None
         programs = [one._program for one in alike]
         return evaluate_together(
-            programs, self._types(atoms), atoms, stress=stress, skin=self._skin
+            programs,
+            self._types(atoms),
+            atoms,
+            stress=stress,
+            skin=self._skin,
+            threads=self._threads,
         )
 
     def follow(self, *, skin: float = SKIN) -> MomentTensorPotential:
@@ -126,9 +132,15 @@ class MomentTensorPotential:
         They are those within cutoff + `skin` (Å), found again when an atom has moved by half of it.
         Not for several threads at once.
         """
-        following = copy(self)
+        following = self.with_threads(self._threads)
         following._skin = _core.SkinList(skin)
         return following
+
+    def with_threads(self, threads: int) -> MomentTensorPotential:
+        """This potential on so many threads; last digits depend on their number."""
+        other = copy(self)
+        other._threads = threads
+        return other
 
     def _labels(self, atoms: Atoms, *, stress: bool) -> Labels:
         return self._both(atoms, stress=stress, features=False)[0]
@@ -156,6 +168,7 @@ class MomentTensorPotential:
                 features=features,
                 summed=summed,
                 skin=self._skin,
+                threads=self._threads,
             )
 
     def _types(self, atoms: Atoms) -> NDArray[np.int32]:

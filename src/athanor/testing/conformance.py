@@ -53,6 +53,7 @@ from athanor.testing._symmetries import (
     check_supercell,
     check_translation,
 )
+from athanor.testing._threads import check_threads
 
 __all__ = ["CHECKS", "Check", "ConformanceError", "Subject", "run", "title"]
 
@@ -89,6 +90,7 @@ CHECKS: tuple[Check, ...] = (
     check_features,
     check_members,
     check_following,
+    check_threads,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,6 +139,17 @@ class Network:
 
     weights: tuple[NDArray[np.float32], ...]
     biases: tuple[NDArray[np.float32], ...]
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator, widths: Sequence[int], *, n_members: int) -> Network:
+        """Random networks with these numbers of nodes, the inputs' first."""
+        shapes = [(n_members, *shape) for shape in zip(widths[1:], widths[:-1], strict=True)]
+        return cls(
+            tuple(
+                (rng.normal(size=shape) / shape[2] ** 0.5).astype(np.float32) for shape in shapes
+            ),
+            tuple((0.1 * rng.normal(size=shape[:2])).astype(np.float32) for shape in shapes),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,7 @@ def evaluate_together(
     *,
     stress: bool,
     skin: _core.SkinList | None = None,
+    threads: int = 1,
 ) -> list[Labels]:
     """Labels of one structure by each of the programs, which share species and cutoff.
 
@@ -35,6 +36,7 @@ def evaluate_together(
             np.ascontiguousarray(atoms.cell.array),
             np.ascontiguousarray(atoms.pbc),
             skin=skin,
+            threads=threads,
         )
     return [
         Labels(energy, forces, virial / volume if stress and volume > 0 else None)
