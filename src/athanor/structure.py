@@ -33,7 +33,7 @@ class Labels:
     Attributes
     ----------
     energy : total energy, eV.
-    forces : (n_atoms, 3), eV/Å.
+    forces : (n_atoms, 3), eV/Å; NaN throughout where there are none (see `has_forces`).
     stress : (3, 3), eV/Å³, ASE's sign (tension positive); None unless periodic in all
         three directions.
     """
@@ -41,6 +41,11 @@ class Labels:
     energy: float
     forces: FloatArray
     stress: FloatArray | None
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether forces are known; only recipes that say so are trained on frames without."""
+        return not np.isnan(self.forces).all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +131,13 @@ def _flat(vectors: FloatArray) -> bool:
     return bool(np.linalg.svd(unit, compute_uv=False)[-1] < 1e-6)
 
 
-def check_labels(labels: Labels, n_atoms: int, *, where: str = "labels") -> None:
-    """Raise LabelError unless the labels are finite and shaped for `n_atoms` atoms."""
+def check_labels(
+    labels: Labels, n_atoms: int, *, where: str = "labels", forces_optional: bool = False
+) -> None:
+    """Raise LabelError unless the labels are finite and shaped for `n_atoms` atoms.
+
+    With `forces_optional`, none of the forces may be there (all are NaN).
+    """
     if not np.isfinite(labels.energy):
         raise LabelError(
             f"{where}: the energy is {labels.energy}; only finite labels are trained on"
@@ -136,7 +146,8 @@ def check_labels(labels: Labels, n_atoms: int, *, where: str = "labels") -> None
         raise LabelError(
             f"{where}: forces have shape {labels.forces.shape}, expected ({n_atoms}, 3)"
         )
-    if not np.isfinite(labels.forces).all():
+    absent = forces_optional and not labels.has_forces
+    if not absent and not np.isfinite(labels.forces).all():
         raise LabelError(
             f"{where}: a force component is not finite; only finite labels are trained on"
         )
@@ -150,9 +161,11 @@ def check_labels(labels: Labels, n_atoms: int, *, where: str = "labels") -> None
         )
 
 
-def check_trainable(labels: Labels, n_atoms: int, *, where: str = "labels") -> None:
+def check_trainable(
+    labels: Labels, n_atoms: int, *, where: str = "labels", forces_optional: bool = False
+) -> None:
     """Raise LabelError unless `check_labels` passes and no label is larger than any real one."""
-    check_labels(labels, n_atoms, where=where)
+    check_labels(labels, n_atoms, where=where, forces_optional=forces_optional)
     for name, values in (
         ("the energy", np.array(labels.energy)),
         ("a force component", labels.forces),

@@ -113,11 +113,17 @@ def blame(
             raise type(error)(f"{path}, frame {index}: {error}") from None
 
 
-def labelled(path: Path, *, species: Sequence[str] | None) -> Dataset:
-    """Read labelled frames; FormatError when there are none."""
+def labelled(
+    path: Path, *, species: Sequence[str] | None, forces_optional: bool = False
+) -> Dataset:
+    """Read labelled frames; FormatError when there are none.
+
+    With `forces_optional` frames may have energies alone; their forces are NaN.
+    """
     from athanor.data.formats import read_frames
 
-    frames = read_frames(path, None if species is None else list(species))
+    order = None if species is None else list(species)
+    frames = read_frames(path, order, forces_optional=forces_optional)
     if len(frames) == 0:
         raise FormatError(path, None, "holds no labelled structures; at least one is needed")
     return frames

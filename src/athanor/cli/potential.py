@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import tomllib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,11 +68,12 @@ def fit(
     refuse_existing(out)
     config = read_recipe(recipe)
     order = parse_species(species)
-    train = labelled(training, species=order)
+    optional = not config.needs_forces
+    train = labelled(training, species=order, forces_optional=optional)
     if valid is None:
         train, held_out = train.split(valid_fraction, seed=seed)
     else:
-        held_out = labelled(valid, species=order)
+        held_out = labelled(valid, species=order, forces_optional=optional)
     first = None if start is None else open_potential(start, species=order).potential
     judges = f", stopped by {_size(held_out)}" if len(held_out) else ""
     print(f"fitting {_name(config)} to {_size(train)}{judges}")
@@ -166,7 +168,15 @@ def _error_table(potential: Potential, frames: Dataset, *, source: Path) -> dict
     from athanor.data.metrics import errors as measure
 
     predicted = in_batches(frames.structures, potential.predict, doing="evaluating", source=source)
-    return measure(predicted, frames.labels).as_dict()
+    pairs = list(zip(predicted, frames.labels, strict=True))
+    known = [(one, other) for one, other in pairs if other.has_forces]
+    if len(known) == len(pairs):
+        return measure(predicted, frames.labels).as_dict()
+    # energies and stresses of all, forces of those that have them
+    bare = [tuple(replace(one, forces=0 * pair[0].forces) for one in pair) for pair in pairs]
+    table = measure(*zip(*bare, strict=True)).as_dict()
+    forces = measure(*zip(*known, strict=True)).as_dict()["forces_eV_per_A"] if known else None
+    return {**table, "forces_eV_per_A": forces}
 
 
 def _name(config: PotentialConfig) -> str:
@@ -174,7 +184,9 @@ def _name(config: PotentialConfig) -> str:
 
 
 def _size(frames: Dataset) -> str:
-    return f"{len(frames)} structures ({frames.n_atoms} atoms)"
+    without = sum(not labels.has_forces for labels in frames.labels)
+    told = f", {without} of them without forces" if without else ""
+    return f"{len(frames)} structures ({frames.n_atoms} atoms){told}"
 
 
 def _show_errors(table: dict[str, Any], *, title: str) -> None:

@@ -18,8 +18,11 @@ STRESS = ("stress",)
 VIRIAL = ("virial", "virials")
 
 
-def labels_of(atoms: Atoms, *, where: str) -> Labels | None:
+def labels_of(atoms: Atoms, *, where: str, forces_optional: bool = False) -> Labels | None:
     """Return the labels that ASE read, None where energy or forces are missing.
+
+    With `forces_optional` a structure that has an energy and no forces has labels with NaN for
+    forces.
 
     Calculator results come first, then info and arrays under their plain names and with the
     prefixes REF_ and DFT_. Where one prefix has both energy and forces, it comes before the others:
@@ -27,15 +30,20 @@ def labels_of(atoms: Atoms, *, where: str) -> Labels | None:
     calculation is taken, since forces are its derivatives (`force_consistent` in ASE). A virial
     (eV) stands for a stress of -virial / V.
 
-    Raises LabelError when a label is not numeric, not finite or not shaped for the structure.
+    Raises LabelError when a label is not numeric, not finite or not shaped for the structure, and
+    for energies of several prefixes without forces, which would tell them apart.
     """
     places: list[dict[str, Any]] = [atoms.info, atoms.arrays]
     if atoms.calc is not None:
         places.insert(0, atoms.calc.results)
     prefixes = sorted(PREFIXES, key=lambda prefix: not _has_both(places, prefix))
     energy, forces = _find(places, ENERGY, prefixes), _find(places, FORCES, prefixes)
-    if energy is None or forces is None:
+    absent = forces is None
+    if energy is None or (absent and not forces_optional):
         return None
+    if absent:
+        _check_one_level(places, where)
+        forces = np.full((len(atoms), 3), np.nan)
     energies = _numbers(energy, "energy", where)
     if energies.size != 1:
         raise LabelError(f"{where}: the energy is {energies.size} numbers, expected one")
@@ -44,8 +52,17 @@ def labels_of(atoms: Atoms, *, where: str) -> Labels | None:
         forces=_numbers(forces, "forces", where),
         stress=_stress(atoms, places, prefixes, where=where),
     )
-    check_labels(labels, len(atoms), where=where)
+    check_labels(labels, len(atoms), where=where, forces_optional=absent)
     return labels
+
+
+def _check_one_level(places: list[dict[str, Any]], where: str) -> None:
+    names = [prefix for prefix in PREFIXES if _find(places, ENERGY, [prefix]) is not None]
+    if len(names) > 1:
+        raise LabelError(
+            f"{where}: it has no forces and several energies, with the prefixes "
+            f"{', '.join(repr(name) for name in names)}; leave the one to train on"
+        )
 
 
 def _has_both(places: list[dict[str, Any]], prefix: str) -> bool:

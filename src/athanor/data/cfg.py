@@ -72,13 +72,18 @@ def read_cfg(path: str | Path, species: Sequence[str] | None) -> list[CfgRecord]
     return list(iter_cfg(path, species))
 
 
-def iter_cfg(path: str | Path, species: Sequence[str] | None) -> Iterator[CfgRecord]:
-    """Read one configuration after the other; raises what `read_cfg` does, where it gets to it."""
+def iter_cfg(
+    path: str | Path, species: Sequence[str] | None, *, forces_optional: bool = False
+) -> Iterator[CfgRecord]:
+    """Read one configuration after the other; raises what `read_cfg` does, where it gets to it.
+
+    With `forces_optional` a configuration that has an energy alone has labels, with NaN for forces.
+    """
     path = Path(path)
     symbols = _symbols(species, where=str(path))
     with opened(path) as file:
         lines = lines_of(path, file, expected="MLIP configurations")
-        yield from _records(Lines(path, lines), symbols)
+        yield from _records(Lines(path, lines), symbols, forces_optional=forces_optional)
 
 
 def parse_cfg(path: Path, text: str, species: Sequence[str]) -> list[CfgRecord]:
@@ -90,11 +95,14 @@ def parse_cfg(path: Path, text: str, species: Sequence[str]) -> list[CfgRecord]:
     return list(_records(Lines(path, text.split("\n")), symbols))
 
 
-def _records(lines: Lines, symbols: tuple[str, ...]) -> Iterator[CfgRecord]:
+def _records(
+    lines: Lines, symbols: tuple[str, ...], *, forces_optional: bool = False
+) -> Iterator[CfgRecord]:
     count = 0
     while lines.peek():
         draft = _configuration(lines)
-        yield _record(lines, draft, symbols, where=f"{lines.path}, frame {count}")
+        where = f"{lines.path}, frame {count}"
+        yield _record(lines, draft, symbols, where=where, forces_optional=forces_optional)
         count += 1
     if count == 0:
         raise FormatError(
@@ -245,7 +253,9 @@ def _plus_stress(lines: Lines, names: list[str]) -> list[float]:
     return [values[name] for name in STRESS]
 
 
-def _record(lines: Lines, draft: _Draft, symbols: tuple[str, ...], *, where: str) -> CfgRecord:
+def _record(
+    lines: Lines, draft: _Draft, symbols: tuple[str, ...], *, where: str, forces_optional: bool
+) -> CfgRecord:
     if draft.size is None or not draft.columns:
         lines.fail("found END_CFG, expected Size and AtomData before it")
     types = draft.columns["type"].astype(np.int64)
@@ -266,7 +276,9 @@ def _record(lines: Lines, draft: _Draft, symbols: tuple[str, ...], *, where: str
             pbc=[axis < len(rows) for axis in range(3)],
         )
         check_structure(atoms, where=where)
-        labels = _labels(draft, atoms, n_rows=len(rows), where=where)
+        labels = _labels(
+            draft, atoms, n_rows=len(rows), where=where, forces_optional=forces_optional
+        )
     return CfgRecord(atoms, labels, draft.features)
 
 
@@ -278,17 +290,21 @@ def _positions(lines: Lines, draft: _Draft, cell: FloatArray, *, n_rows: int) ->
     return np.asarray(np.column_stack([draft.columns[name] for name in DIRECT]) @ cell)
 
 
-def _labels(draft: _Draft, atoms: Atoms, *, n_rows: int, where: str) -> Labels | None:
-    if draft.energy is None or FORCES[0] not in draft.columns:
+def _labels(
+    draft: _Draft, atoms: Atoms, *, n_rows: int, where: str, forces_optional: bool
+) -> Labels | None:
+    absent = FORCES[0] not in draft.columns
+    if draft.energy is None or (absent and not forces_optional):
         return None
     stress = None
     if draft.plus_stress is not None and n_rows == 3:
         xx, yy, zz, yz, xz, xy = draft.plus_stress
         volume = abs(float(np.linalg.det(atoms.cell.array)))
         stress = -np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) / volume
-    forces = np.column_stack([draft.columns[name] for name in FORCES])
+    nothing = np.full(len(atoms), np.nan)
+    forces = np.column_stack([nothing if absent else draft.columns[name] for name in FORCES])
     labels = Labels(energy=draft.energy, forces=forces, stress=stress)
-    check_labels(labels, len(atoms), where=where)
+    check_labels(labels, len(atoms), where=where, forces_optional=absent)
     return labels
 
 

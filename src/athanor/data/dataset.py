@@ -23,13 +23,17 @@ class Dataset:
     frames: tuple[Frame, ...] = ()
 
     @classmethod
-    def of(cls, frames: Iterable[Frame], *, where: str = "dataset") -> Dataset:
-        """Check every frame and keep them in the order given."""
+    def of(
+        cls, frames: Iterable[Frame], *, where: str = "dataset", forces_optional: bool = False
+    ) -> Dataset:
+        """Check every frame and keep them in the order given; forces may be absent where said."""
         kept = tuple(frames)
         for number, frame in enumerate(kept):
             name = f"{where}, frame {number}"
             check_structure(frame.atoms, where=name)
-            check_trainable(frame.labels, len(frame.atoms), where=name)
+            check_trainable(
+                frame.labels, len(frame.atoms), where=name, forces_optional=forces_optional
+            )
         return cls(kept)
 
     def __len__(self) -> int:

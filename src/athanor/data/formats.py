@@ -64,16 +64,21 @@ def iter_structures(path: str | Path, species: Sequence[str] | None = None) -> I
     text is held, at least while it is checked. Raises what `read_structures` does, where it gets
     to it.
     """
-    for atoms, _ in _read(Path(path), species, labelled=False):
+    for atoms, _ in _read(Path(path), species, labelled=False, forces_optional=False):
         yield bare(atoms)
 
 
 def read_frames(
-    path: str | Path, species: Sequence[str] | None = None, *, level: str = ""
+    path: str | Path,
+    species: Sequence[str] | None = None,
+    *,
+    level: str = "",
+    forces_optional: bool = False,
 ) -> Dataset:
     """Read labelled frames; the stress is kept where the frame is periodic in all directions.
 
-    The origin of each frame is `path#index`.
+    The origin of each frame is `path#index`. With `forces_optional` frames may have energies alone;
+    their forces are NaN.
 
     Raises
     ------
@@ -82,24 +87,24 @@ def read_frames(
     """
     path = Path(path)
     frames = []
-    for index, (atoms, labels) in enumerate(_read(path, species, labelled=True)):
+    found = _read(path, species, labelled=True, forces_optional=forces_optional)
+    for index, (atoms, labels) in enumerate(found):
         if labels is None:
-            raise LabelError(
-                f"{path}, frame {index}: energy or forces are missing; label it or leave it out"
-            )
+            missing = "the energy is" if forces_optional else "energy or forces are"
+            raise LabelError(f"{path}, frame {index}: {missing} missing; label it or leave it out")
         frames.append(Frame(bare(atoms), labels, level=level, origin=f"{path}#{index}"))
     with np.errstate(all="ignore"):
-        return Dataset.of(frames, where=str(path))
+        return Dataset.of(frames, where=str(path), forces_optional=forces_optional)
 
 
 def _read(
-    path: Path, species: Sequence[str] | None, *, labelled: bool
+    path: Path, species: Sequence[str] | None, *, labelled: bool, forces_optional: bool
 ) -> Iterator[tuple[Atoms, Labels | None]]:
     """Read structures, each with its labels when they are asked for; all structures checked."""
     if path.is_dir():
         raise FormatError(path, None, "found a folder, expected a file with structures")
     if path.suffix == ".cfg":
-        for record in iter_cfg(path, species):
+        for record in iter_cfg(path, species, forces_optional=forces_optional):
             yield record.atoms, record.labels
         return
     try:
@@ -117,7 +122,9 @@ def _read(
                 break
             where = f"{path}, frame {index}"
             _check(atoms, where=where)
-            labels = labels_of(atoms, where=where) if labelled else None
+            labels = None
+            if labelled:
+                labels = labels_of(atoms, where=where, forces_optional=forces_optional)
         yield atoms, labels
     if index == 0:
         raise FormatError(path, None, "found no structure, expected at least one")

@@ -168,6 +168,11 @@ class PotentialConfig(Component):
         """What this very recipe's potentials offer: `provides`, unless its keys say less."""
         return self.provides
 
+    @property
+    def needs_forces(self) -> bool:
+        """Whether every frame must have forces; without, those of some may be NaN throughout."""
+        return True
+
     @abstractmethod
     def fit(
         self,

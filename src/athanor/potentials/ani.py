@@ -243,7 +243,7 @@ class AniConfig(PotentialConfig):
     stress_weight: float = Field(default=0.0, ge=0, description="of the squared virial")
     without_forces: Literal["refuse", "energy"] = Field(
         default="refuse",
-        description="frames without forces are refused, or trained on their energies",
+        description="training frames with energies alone are refused, or trained on these",
     )
     optimizer: Literal["adamw", "soap"] = Field(
         default="soap", description="AdamW in the eigenbases of SOAP, or by parameter"
@@ -280,6 +280,10 @@ class AniConfig(PotentialConfig):
     @property
     def offers(self) -> frozenset[str]:
         return self.provides if self.size > 1 else self.provides - {"ensemble"}
+
+    @property
+    def needs_forces(self) -> bool:
+        return self.without_forces == "refuse"
 
     @field_validator("species")
     @classmethod

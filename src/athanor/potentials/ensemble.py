@@ -225,6 +225,10 @@ class EnsembleConfig(PotentialConfig):
     def offers(self) -> frozenset[str]:
         return frozenset({"ensemble"}) | (self.member.offers & {"features"})
 
+    @property
+    def needs_forces(self) -> bool:
+        return self.member.needs_forces
+
     def fit(
         self,
         train: Dataset,
