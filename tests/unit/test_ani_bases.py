@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from athanor.potentials._ani.adamw import Descent
-from athanor.potentials._ani.bases import Bases
+from athanor.potentials._ani.bases import Bases, Diverged
 from athanor.potentials._ani.fit import one_torch_thread
 from athanor.potentials._ani.networks import Layout
 
@@ -85,3 +85,30 @@ def descended(turned: bool) -> float:
 
 def test_steps_in_the_bases_go_further() -> None:
     assert descended(True) < 0.1 * descended(False)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e308, np.nan, np.inf])
+@pytest.mark.parametrize("before", [0, 9])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_gradient_whose_square_is_not_finite_moves_nothing_silently(
+    size: float, before: int, turned: bool
+) -> None:
+    """In the first step eigenvectors are sought, in the tenth they are followed."""
+    flat = torch.zeros(2, LAYOUT.size, dtype=torch.float64)
+    descent = Descent.at(flat, bases=Bases(LAYOUT, 2, flat) if turned else None)
+    rate, none = torch.full((2, 1), 0.02, dtype=torch.float64), torch.zeros(LAYOUT.size).double()
+    *good, bad = gradients(5, before + 1)
+    for gradient in good:
+        descent.step(gradient, rate, decays=none, average=0.0)
+    with pytest.raises(Diverged):
+        descent.step(size * bad, rate, decays=none, average=0.0)
+
+
+def test_eigenvectors_that_are_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def eigh(matrix: torch.Tensor) -> None:
+        raise torch.linalg.LinAlgError("no convergence")  # type: ignore[attr-defined] # as in bases
+
+    monkeypatch.setattr(torch.linalg, "eigh", eigh)
+    bases = Bases(LAYOUT, 2, torch.zeros(1, dtype=torch.float64))
+    with pytest.raises(Diverged):
+        bases.see(gradients(6, 1)[0], 1)

@@ -19,7 +19,7 @@ from athanor.potentials._ani.evaluation import Evaluation, Standard
 from athanor.potentials._ani.fit import one_torch_thread
 from athanor.potentials._ani.frames import Frames
 from athanor.potentials._ani.lanes import available, in_lanes
-from athanor.potentials._ani.offsets import energy_offsets, output_scale
+from athanor.potentials._ani.offsets import beyond_reason, energy_offsets, output_scale
 from athanor.potentials._ani.schedule import Plateau, tempered
 from athanor.potentials._ani.settings import LossWeights
 from athanor.potentials._ani.shares import Shares
@@ -65,6 +65,64 @@ def test_offsets_of_one_composition_have_least_norm() -> None:
     assert output_scale(flat, found) == pytest.approx(1.0)
     still = replace(flat, forces=np.zeros_like(flat.forces))
     assert output_scale(still, found) > 0
+
+
+def linear(seed: int, compositions: list[str], *, noise: float = 0.01) -> Frames:
+    """Energies of compositions that are sums of those of atoms, nearly."""
+    rng = np.random.default_rng(seed)
+    exact = {"Al": -537.2, "Ni": -6621.0}
+    frames = []
+    for formula in compositions:
+        atoms = Atoms(formula)
+        energy = sum(exact[symbol] for symbol in atoms.symbols) + noise * rng.normal()
+        frames.append(Frame(atoms, Labels(energy, np.zeros((len(atoms), 3)), None)))
+    return Frames.of(Dataset(tuple(frames)), species=("Al", "Ni"), energy_only=False)
+
+
+MIXED = ["Al4", "Al3Ni", "Al2Ni2", "AlNi3", "Ni4", "Al5Ni", "Al2Ni3", "AlNi"]
+
+
+@pytest.mark.parametrize("wrong", range(8))
+def test_one_energy_that_contradicts_all_others_is_found(wrong: int) -> None:
+    frames = linear(22, MIXED)
+    assert beyond_reason(frames, 2) is None
+    energies = frames.energies.copy()
+    energies[wrong] *= 27.2114  # another unit
+    found = beyond_reason(replace(frames, energies=energies), 2)
+    assert found is not None
+    number, off, rest = found
+    assert number == wrong
+    expected = abs(energies - frames.energies)[wrong] / frames.sizes[wrong]
+    assert off == pytest.approx(expected, rel=1e-4)
+    assert rest < 0.01
+
+
+@pytest.mark.parametrize(
+    "compositions",
+    [
+        ["Al4"],
+        ["Al4", "Al3"],
+        ["Al4", "Ni4", "AlNi"],
+        ["Al4", "Al3", *["Ni4", "Ni2", "Ni3"] * 3],
+        [*MIXED[:1], *["Ni4", "Ni2", "Ni3"] * 3],
+    ],
+)
+def test_where_two_energies_may_be_the_wrong_one_none_is_named(compositions: list[str]) -> None:
+    frames = linear(23, compositions)
+    energies = frames.energies.copy()
+    energies[0] += 1e8
+    assert beyond_reason(replace(frames, energies=energies), 2) is None
+
+
+def test_structures_of_high_energy_are_within_reason() -> None:
+    """Squeezed so that they are off by hundreds of eV per atom, or among others that scatter."""
+    frames = linear(24, MIXED * 3)
+    energies = frames.energies.copy()
+    energies[3] += 900.0 * frames.sizes[3]
+    assert beyond_reason(replace(frames, energies=energies), 2) is None
+    energies = np.random.default_rng(25).normal(size=len(frames)) * frames.sizes
+    energies[3] += 3000.0 * frames.sizes[3]
+    assert beyond_reason(replace(frames, energies=energies), 2) is None
 
 
 def test_each_member_has_its_own_rate_and_end() -> None:

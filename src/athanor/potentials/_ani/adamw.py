@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from athanor.potentials._ani.bases import Bases
+from athanor.potentials._ani.bases import Bases, Diverged
 
 _BETA1, _BETA2 = 0.9, 0.999
 _BETA1_TURNED, _BETA2_TURNED = 0.95, 0.95
@@ -57,6 +57,9 @@ class Descent:
 
         `rates` (n_members, 1): those with rate 0 stay; `decays` (n_parameters,) weight decay by
         parameter; `average` the decay of the running mean, less in the first steps.
+
+        Raises Diverged, and may not be used any more, where squares of the gradient or the
+        parameters are not finite: divided by an infinite second moment nothing would move.
         """
         self.steps += 1
         first = _BETA1 if self.bases is None else _BETA1_TURNED
@@ -74,3 +77,7 @@ class Descent:
         self.flat.addcmul_(rates, change.addcmul_(decays, self.flat), value=-1.0)
         kept = min(average, self.steps / (10.0 + self.steps))
         self.mean.lerp_(self.flat, 1 - kept)
+        # extremes of what holds a NaN are NaN
+        for part in (self.second.max(), self.flat.min(), self.flat.max()):
+            if not bool(torch.isfinite(part)):
+                raise Diverged

@@ -20,6 +20,10 @@ _STEPS_BETWEEN_TURNS = 10
 """Steps after which the eigenvectors are followed by one step of orthogonal iteration."""
 
 
+class Diverged(ArithmeticError):
+    """A step cannot be made: numbers that are not finite, or that no eigenvectors are found of."""
+
+
 class Bases:
     """Orthogonal bases of the rows and columns of every layer and member.
 
@@ -50,16 +54,22 @@ class Bases:
                 yield f"{name}{number}", part
 
     def see(self, gradient: Tensor, steps: int) -> None:
-        """Take in a gradient (n_members, n_parameters), the number `steps`."""
+        """Take in a gradient (n_members, n_parameters), the number `steps`.
+
+        Raises Diverged where its square is not finite or has no eigenvectors.
+        """
         for number, matrix in enumerate(self._matrices(gradient)):
             for side, product in ((0, matrix @ matrix.mT), (1, matrix.mT @ matrix)):
                 mean = self.means[2 * number + side]
                 mean.lerp_(product, 1 - _KEPT)
                 if steps == 1:
-                    self.axes[2 * number + side].copy_(torch.linalg.eigh(mean)[1].flip(2))
+                    self.axes[2 * number + side].copy_(_eigenvectors(mean))
         if steps % _STEPS_BETWEEN_TURNS == 0:
             for mean, axes in zip(self.means, self.axes, strict=True):
-                axes.copy_(torch.linalg.qr(mean @ axes)[0])
+                followed = torch.linalg.qr(mean @ axes)[0]
+                if not bool(torch.isfinite(followed).all()):
+                    raise Diverged
+                axes.copy_(followed)
 
     def turned(self, flat: Tensor) -> Tensor:
         """Parameters or gradients seen in the bases."""
@@ -93,3 +103,14 @@ class Bases:
                 weight.copy_(part[:, :, :-1])
                 bias.copy_(part[:, :, -1])
         return result
+
+
+def _eigenvectors(means: Tensor) -> Tensor:
+    """Of each matrix, those of the largest eigenvalues first."""
+    try:
+        found: Tensor = torch.linalg.eigh(means)[1].flip(2)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined] # public, but not in its __all__
+        raise Diverged from None
+    if not bool(torch.isfinite(found).all()):
+        raise Diverged
+    return found

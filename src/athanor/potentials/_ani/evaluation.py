@@ -17,13 +17,17 @@ from torch import Tensor
 
 from athanor.potentials._ani.displaced import displaced_frames
 from athanor.potentials._ani.frames import Frames
-from athanor.potentials._ani.loss import Predicted, Residuals, residuals
+from athanor.potentials._ani.loss import Errors, Predicted, Residuals, errors, residuals
 from athanor.potentials._ani.networks import Layout, Trace, ahead, behind
 from athanor.potentials._ani.settings import LossWeights
 from athanor.structure import FloatArray
 
 DISPLACEMENT = 1e-3
 """Å; the largest of an atom in the paper's route."""
+
+
+_QUIET = np.errstate(over="ignore", invalid="ignore")
+"""What is not finite is found by whoever asked for it."""
 
 
 class Aev(Protocol):
@@ -88,6 +92,7 @@ class Evaluation:
         values /= self.standard.stretch.astype(values.dtype)
         return torch.from_numpy(values)
 
+    @_QUIET
     def losses(
         self, flat: Tensor, frames: Frames, inputs: Tensor, *, members: NDArray[np.intp]
     ) -> Residuals:
@@ -97,6 +102,13 @@ class Evaluation:
         ones = np.ones(predicted.energies.shape)
         return residuals(predicted, frames, ones, self.weights)
 
+    @_QUIET
+    def errors(self, flat: Tensor, frames: Frames, inputs: Tensor) -> Errors:
+        """What all members are off by."""
+        _, predicted = self._predicted(flat, frames, inputs)
+        return errors(predicted, frames, self.weights)
+
+    @_QUIET
     def gradient(
         self, flat: Tensor, frames: Frames, inputs: Tensor, *, shares: FloatArray
     ) -> tuple[Tensor, Residuals]:
@@ -109,6 +121,7 @@ class Evaluation:
         tangents = torch.from_numpy(tangent).to(self.device, self.dtype) * self.standard.scale
         return self._behind(flat, frames, traces, found.energies, tangents), found
 
+    @_QUIET
     def displaced_gradient(
         self, flat: Tensor, frames: Frames, inputs: Tensor, *, shares: FloatArray
     ) -> tuple[Tensor, Residuals]:
@@ -120,6 +133,8 @@ class Evaluation:
         found = residuals(predicted, frames, shares, self.weights)
         total = self._behind(flat, frames, traces, found.energies, None)
         largest = displacements(found, frames)
+        if not np.isfinite(largest).all():
+            return total.fill_(torch.nan), found  # no kernel may see where atoms would be then
         for sign in (1.0, -1.0):
             step = sign * DISPLACEMENT / np.where(largest > 0, largest, 1.0)
             moved = displaced_frames(frames, found.gradient, found.strain, step)

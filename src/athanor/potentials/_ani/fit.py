@@ -22,7 +22,7 @@ from athanor.potentials._ani.lanes import available
 from athanor.potentials._ani.log import FitLog
 from athanor.potentials._ani.model import AevSpec, AniModel
 from athanor.potentials._ani.networks import Layout
-from athanor.potentials._ani.offsets import energy_offsets, output_scale
+from athanor.potentials._ani.offsets import beyond_reason, energy_offsets, output_scale
 from athanor.potentials._ani.program import Device, aev_of
 from athanor.potentials._ani.settings import FitSettings
 from athanor.potentials._ani.shares import Shares
@@ -55,7 +55,8 @@ def fit_ensemble(
         on from it and ends with the bits of one that was never interrupted.
     start : an ensemble of the same vectors, layers and size whose weights are gone on from.
 
-    Raises FitError (an empty training set, labels or a loss that are not finite, memory) and
+    Raises FitError (an empty training set, labels that are not finite or beyond reason, no stress
+    where it is to be learned, a loss that is not finite) and
     ConfigError (CUDA where there is none). Deterministic; bits do not depend on threads.
     """
     if len(train) == 0:
@@ -70,6 +71,7 @@ def fit_ensemble(
         start = None
     shares = Shares.of(train, valid, size=settings.size, seed=seed, resample=settings.resample)
     frames = Frames.of(shares.both, species=spec.species, energy_only=settings.energy_only)
+    _check(frames, shares, settings, n_species=len(spec.species))
     with one_torch_thread():
         problem = _problem(make_aev(spec), spec, frames, shares, settings, device=device)
         first = _first(start, spec, problem, settings, seed=seed)
@@ -85,6 +87,24 @@ def fit_ensemble(
     return folded(
         best, problem.layout, problem.evaluation.standard, aev=spec, offsets=problem.offsets
     )
+
+
+def _check(frames: Frames, shares: Shares, settings: FitSettings, *, n_species: int) -> None:
+    """Raise FitError for labels that no fit can be made to."""
+    weight = settings.loss.stress_weight
+    if weight and not frames.has_stress[shares.trained()].any():
+        raise FitError(
+            f"stress_weight = {weight:g}, but no frame of the training set has a stress; "
+            "set it to 0, or label stress"
+        )
+    found = beyond_reason(frames, n_species)
+    if found is not None:
+        number, off, rest = found
+        raise FitError(
+            f"the energy of {frames.origins[number]} is {off:.3g} eV/atom away from what all other "
+            f"frames say of its composition, who are off by {rest:.2g}: correct it, or leave the "
+            "frame out"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -52,7 +52,7 @@ class Frames:
         """Flatten a dataset.
 
         Raises FitError for a frame whose forces are not finite unless `energy_only`, and for an
-        energy or stress that is not finite always.
+        energy or stress that is not finite, or a stress of a cell without a volume, always.
         """
         index = {symbol: number for number, symbol in enumerate(species)}
         sizes = [len(frame.atoms) for frame in data]
@@ -143,6 +143,12 @@ def _check(
             raise FitError(
                 f"{origins[number]} of the training data has an energy or stress that is not "
                 "finite; leave it out"
+            )
+        if stress is not None and frame.atoms.cell.rank < 3:
+            raise FitError(
+                f"{origins[number]} of the training data has a stress, but its cell spans only "
+                f"{frame.atoms.cell.rank} dimensions and has no volume; leave the stress out, or "
+                "give it three cell vectors"
             )
         if not has_forces[number] and not energy_only:
             raise FitError(

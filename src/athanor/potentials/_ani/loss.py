@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -29,16 +30,40 @@ class Residuals:
     ----------
     losses : (n_members, n_frames) eV², not multiplied by shares.
     energies, gradient, strain : derivatives of sum(shares * losses) by what was predicted.
-    energy_errors : (n_members, n_frames) eV per atom.
-    force_errors : (n_members, n_frames) mean squared force component, eV²/Å².
     """
 
     losses: FloatArray
     energies: FloatArray
     gradient: FloatArray
     strain: FloatArray
-    energy_errors: FloatArray
-    force_errors: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Errors:
+    """How far predictions are off, in numbers that do not overflow as squares do.
+
+    Attributes
+    ----------
+    roots : (n_members, n_frames) eV, about the root of the loss, to compare structures by.
+    energies : (n_members, n_frames) eV per atom, absolute.
+    forces : (n_members, n_frames) eV/Å, root of the mean squared component.
+    virials : (n_members, n_frames) eV per atom, the largest component.
+    """
+
+    roots: FloatArray
+    energies: FloatArray
+    forces: FloatArray
+    virials: FloatArray
+
+    @classmethod
+    def joined(cls, parts: Sequence[Errors]) -> Errors:
+        """Those of all structures of several pieces."""
+        return cls(
+            *(
+                np.concatenate([getattr(part, field.name) for part in parts], axis=1)
+                for field in fields(cls)
+            )
+        )
 
 
 # a loss that is not finite is found by whoever asked for it
@@ -68,6 +93,22 @@ def residuals(
         energies=by_energy,
         gradient=np.repeat(by_force, sizes, axis=1)[:, :, None] * force,
         strain=strain,
-        energy_errors=energy / sizes,
-        force_errors=squared / (3 * sizes),
     )
+
+
+def errors(predicted: Predicted, frames: Frames, weights: LossWeights) -> Errors:
+    """Compare predictions with labels by numbers for people."""
+    sizes, first = frames.sizes, frames.offsets[:-1]
+    energies = np.abs(predicted.energies - frames.energies)
+    force = np.abs(predicted.gradient + frames.forces)
+    force *= np.repeat(frames.has_forces, sizes)[:, None]
+    largest = np.maximum.reduceat(force.max(axis=2), first, axis=1)
+    force /= np.repeat(np.where(largest > 0, largest, 1.0), sizes, axis=1)[:, :, None]
+    forces = largest * np.sqrt(np.add.reduceat((force**2).sum(axis=2), first, axis=1) / sizes / 3)
+    virial = np.abs(predicted.strain - frames.virials) * frames.has_stress[:, None, None]
+    virials = virial.max(axis=(2, 3)) / sizes
+    # |V s| is its largest component within a factor of 3
+    weighted = np.hypot(energies / sizes, np.sqrt(weights.stress_weight) * virials)
+    weighted *= 1.0 if weights.per_atom else sizes
+    roots = np.hypot(weighted, np.sqrt(3 * weights.l0) * forces)
+    return Errors(roots, energies / sizes, forces, virials)

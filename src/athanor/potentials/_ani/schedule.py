@@ -27,7 +27,7 @@ class Plateau:
     Attributes
     ----------
     rates : (n_members,) learning rates; a member whose rate is below `final_rate` has ended.
-    best : (n_members,) best validation loss so far.
+    best : (n_members,) best validation loss so far, that of the first weights included.
     waited : (n_members,) epochs since.
     patience, decay, final_rate : see FitSettings.
     """

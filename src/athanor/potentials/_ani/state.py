@@ -23,21 +23,23 @@ class State:
     Attributes
     ----------
     descent, plateau : parameters and rates of all members.
-    best : (n_members, n_parameters) each member's best parameters so far.
+    first : (n_members, n_parameters) the parameters in the beginning.
+    best : likewise each member's best so far.
     epoch : so many are done.
     """
 
     descent: Descent
     plateau: Plateau
+    first: Tensor
     best: Tensor
     epoch: int = 0
 
     @classmethod
     def begin(cls, flat: Tensor, plateau: Plateau, *, bases: Bases | None) -> State:
-        return cls(Descent.at(flat, bases=bases), plateau, flat.clone())
+        return cls(Descent.at(flat, bases=bases), plateau, flat.clone(), flat.clone())
 
     def packed(self) -> tuple[Arrays, Numbers]:
-        """Copies of everything."""
+        """Copies of everything but `first`, which the same fit begins with again."""
         arrays: Arrays = {name: part.cpu().numpy().copy() for name, part in self.descent.tensors()}
         arrays["kept"] = self.best.cpu().numpy().copy()
         arrays.update({name: getattr(self.plateau, name).copy() for name in _SCHEDULE})

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from athanor.data.packing import Arrays
 from athanor.errors import FitError
-from athanor.potentials._ani.bases import Bases
+from athanor.potentials._ani.bases import Bases, Diverged
 from athanor.potentials._ani.checkpoint import Checkpoint, Numbers
 from athanor.potentials._ani.cost import measured
 from athanor.potentials._ani.evaluation import Evaluation
 from athanor.potentials._ani.frames import Frames
 from athanor.potentials._ani.lanes import in_lanes
 from athanor.potentials._ani.log import FitLog
-from athanor.potentials._ani.loss import Residuals
+from athanor.potentials._ani.loss import Errors
 from athanor.potentials._ani.schedule import Plateau, tempered
 from athanor.potentials._ani.settings import FitSettings
 from athanor.potentials._ani.shares import Shares
@@ -82,7 +82,8 @@ class Trainer:
         """(n_members, n_parameters): each member's best parameters.
 
         Goes on from the checkpoint, where there is one, to the bits of a run without interruption.
-        Raises FitError where a loss is not finite; the checkpoint then is that of the last epoch.
+        Raises FitError where a loss or a step is not finite; the checkpoint then is that of the
+        last epoch.
         """
         state = self._begin(first)
         found = checkpoint.read()
@@ -92,6 +93,8 @@ class Trainer:
         kept, written = state.packed(), time.monotonic()
         while state.epoch < self._settings.max_epochs and state.plateau.running.any():
             try:
+                if state.epoch == 0:
+                    state.plateau.best = self._judged(state)
                 self._epoch(state, log)
             except FitError:
                 self._write(checkpoint, kept, log)
@@ -129,6 +132,18 @@ class Trainer:
         bases = Bases(layout, len(flat), flat) if settings.optimizer == "soap" else None
         return State.begin(flat, plateau, bases=bases)
 
+    def _judged(self, state: State) -> FloatArray:
+        """(n_members,) losses that are to be improved: no epoch counts as good by being first."""
+        losses = self.validation(state)
+        if np.isinf(losses).any():
+            # a wrong label to train on spoils the scale of all predictions
+            chosen = np.arange(len(self._task.frames))
+            raise FitError(
+                "the validation loss is not finite before the first step; "
+                f"{self._worst(state, chosen)}: check its labels"
+            )
+        return np.where(np.isnan(losses), np.inf, losses)
+
     def _write(self, checkpoint: Checkpoint, kept: tuple[Arrays, Numbers], log: FitLog) -> None:
         arrays, numbers = kept
         checkpoint.write(arrays, {**numbers, "seconds": log.seconds})
@@ -146,11 +161,12 @@ class Trainer:
         mask = torch.from_numpy(better)
         state.best[mask] = state.descent.mean[mask]
         n_atoms = int(self._task.frames.sizes[order].sum())
+        finite = np.isfinite(losses)
         log.epoch(
             state.epoch,
             self._settings.max_epochs,
             loss=total / self._n_batches,
-            valid_loss=float(np.nanmean(losses)) if np.isfinite(losses).any() else None,
+            valid_loss=float(losses[finite].mean()) if finite.any() else None,
             rate=float(state.plateau.rates.max()),
             running=int(state.plateau.running.sum()),
             atoms_per_s=round(n_atoms / max(seconds, 1e-9)),
@@ -164,12 +180,15 @@ class Trainer:
         settings = self._settings
         rates = np.where(state.plateau.running, state.plateau.rates, 0.0)
         rates = rates * tempered(state.descent.steps, self._steps, settings.cooldown)
-        state.descent.step(
-            gradient,
-            torch.from_numpy(rates[:, None]).to(gradient),
-            decays=self._decays,
-            average=settings.average,
-        )
+        try:
+            state.descent.step(
+                gradient,
+                torch.from_numpy(rates[:, None]).to(gradient),
+                decays=self._decays,
+                average=settings.average,
+            )
+        except Diverged:
+            raise self._failure(state) from None
         return float(losses.mean())
 
     def _gradient(self, state: State, batch: Rows) -> tuple[Tensor, FloatArray]:
@@ -189,7 +208,8 @@ class Trainer:
         gradient = results[0][0]
         for other, _ in results[1:]:
             gradient += other
-        return gradient, shares[:, batch] * np.concatenate([one for _, one in results], axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # found by whoever asked for them
+            return gradient, shares[:, batch] * np.concatenate([one for _, one in results], axis=1)
 
     def validation(self, state: State) -> FloatArray:
         """(n_members,) mean losses of the running means on each member's own validation set; NaN
@@ -199,26 +219,22 @@ class Trainer:
         for members, chosen in self._validated:
             found = self._evaluated(state.descent.mean, chosen, members=members)
             weights = self._task.shares.valid[np.ix_(members, chosen)]
-            total[members] += (weights * found.losses).sum(axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total[members] += (weights * found).sum(axis=1)
         # whose losses overflow has a worse one than any
-        means: FloatArray = np.where(count > 0, np.nan_to_num(total, nan=np.inf), total)
+        means: FloatArray = np.where((count > 0) & np.isnan(total), np.inf, total)
         means /= np.maximum(count, 1)
         return means
 
-    def _evaluated(self, flat: Tensor, chosen: Rows, *, members: Rows) -> Losses:
-        """Losses and errors of some members on some frames."""
+    def _evaluated(self, flat: Tensor, chosen: Rows, *, members: Rows) -> FloatArray:
+        """(n_members, n_frames) losses of some members on some frames."""
 
-        def work(piece: Rows) -> Residuals:
+        def work(piece: Rows) -> FloatArray:
             frames, inputs = self._piece(piece)
-            return self._evaluation.losses(flat, frames, inputs, members=members)
+            return self._evaluation.losses(flat, frames, inputs, members=members).losses
 
         pieces = list(self._task.frames.pieces(chosen))
-        found = in_lanes(work, pieces, threads=self._threads)
-        return Losses(
-            np.concatenate([one.losses for one in found], axis=1),
-            np.concatenate([one.energy_errors for one in found], axis=1),
-            np.concatenate([one.force_errors for one in found], axis=1),
-        )
+        return np.concatenate(in_lanes(work, pieces, threads=self._threads), axis=1)
 
     def _piece(self, piece: Rows) -> tuple[Frames, Tensor]:
         frames = self._task.frames.take(piece)
@@ -227,25 +243,34 @@ class Trainer:
         return frames, self._task.inputs[torch.from_numpy(self._task.frames.rows(piece))]
 
     def _failure(self, state: State) -> FitError:
-        """What to say of a loss that is not finite: where the best weights are worst."""
-        members = np.arange(len(state.best))
-        found = self._evaluated(state.best, self._trained, members=members)
-        losses = np.where(np.isfinite(found.losses), found.losses, np.inf).max(axis=0)
-        worst = int(np.argmax(losses))
-        energy = float(np.abs(found.energy_errors[:, worst]).max())
-        force = float(found.force_errors[:, worst].max()) ** 0.5
+        """What to say of a step that cannot be made."""
         return FitError(
             f"the loss is not finite in epoch {state.epoch + 1}; "
-            f"{self._task.frames.origins[self._trained[worst]]} had the largest residual "
-            f"({energy:.3g} eV/atom, {force:.3g} eV/Å): check its labels, or lower learning_rate; "
+            f"{self._worst(state, self._trained)}: check its labels, or lower learning_rate; "
             "the last good weights are in the checkpoint of the working folder"
         )
 
+    def _worst(self, state: State, chosen: Rows) -> str:
+        """The frame that is off most where the others are off least: by the best weights, by the
+        first, or by none at all. Weights on their way to infinity say nothing of labels."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Losses:
-    """(n_members, n_frames) losses and errors, as in Residuals."""
+        def off(flat: Tensor) -> Errors:
+            pieces = [
+                self._evaluation.errors(flat, *self._piece(piece))
+                for piece in self._task.frames.pieces(chosen)
+            ]
+            return Errors.joined(pieces)
 
-    losses: FloatArray
-    energy_errors: FloatArray
-    force_errors: FloatArray
+        tried = [off(flat) for flat in (state.best, state.first, torch.zeros_like(state.first))]
+        typical = [np.median(np.nan_to_num(one.roots, nan=np.inf)) for one in tried]
+        found = tried[int(np.argmin(typical))]
+        roots = np.nan_to_num(found.roots, nan=np.inf, posinf=np.inf).max(axis=0)
+        number = int(np.argmax(roots))
+        energy, force, virial = (
+            float(part[:, number].max()) for part in (found.energies, found.forces, found.virials)
+        )
+        stress = f", {virial:.3g} eV/atom of virial" if self._settings.loss.stress_weight else ""
+        return (
+            f"{self._task.frames.origins[chosen[number]]} had the largest residual "
+            f"({energy:.3g} eV/atom, {force:.3g} eV/Å{stress})"
+        )
