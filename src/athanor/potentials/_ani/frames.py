@@ -12,7 +12,7 @@ from athanor.data.dataset import Dataset
 from athanor.errors import FitError
 from athanor.structure import FloatArray
 
-PIECE = 256
+PIECE = 100
 """Atoms at once: tables of a piece for eight members then stay in a processor's cache."""
 
 Rows = NDArray[np.intp]
