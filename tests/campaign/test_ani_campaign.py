@@ -11,6 +11,7 @@ from test_crash import outcome
 from test_real_kinds import TEXT
 
 from athanor.campaign import Campaign, CampaignConfig, run, runner
+from athanor.campaign.artefact import WORK
 from athanor.campaign.tasks import Task
 from athanor.campaign.workshop import Workshop
 from athanor.loading import load
@@ -43,7 +44,7 @@ class Deadly(Workshop):
 
     def __call__(self, task: Task) -> None:
         if task.kind == "fit":
-            found = len(list((self.folder / "artefacts").glob(f"{task.id}.part/work/fit-*.npz")))
+            found = len(list((self.folder / "artefacts").glob(f"{task.id}.part/{WORK}/fit-*.npz")))
             with (self.folder / "fits").open("a") as file:
                 file.write(f"{found}\n")
             if not found:
@@ -53,7 +54,7 @@ class Deadly(Workshop):
 
 def _die_after(writes: int) -> None:
     from athanor.potentials._ani import trainer
-    from athanor.potentials._ani.checkpoint import Checkpoint
+    from athanor.potentials._checkpoint import Checkpoint
 
     trainer._SECONDS_BETWEEN_CHECKPOINTS = 0.0
     real, done = Checkpoint.write, []

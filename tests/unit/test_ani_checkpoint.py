@@ -16,7 +16,7 @@ from athanor.data.dataset import Dataset
 from athanor.data.packing import Arrays
 from athanor.errors import FolderError
 from athanor.potentials._ani import trainer
-from athanor.potentials._ani.checkpoint import Checkpoint, Numbers
+from athanor.potentials._checkpoint import Checkpoint, Numbers
 from athanor.potentials.ani import AniConfig, AniPotential
 from athanor.structure import Frame
 

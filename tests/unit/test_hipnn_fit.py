@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load
 
 from athanor.data.dataset import Dataset
+from athanor.data.packing import read_npz
 from athanor.errors import ConfigError, FitError, LabelError, StructureError
 from athanor.potentials import FIT_LOG, Potential, load_folder
 from athanor.potentials._hipnn.extra import extra
@@ -149,11 +149,11 @@ def test_a_killed_fit_goes_on_to_the_same_bits(after, tmp_path, monkeypatch) -> 
 
 def test_a_torn_or_strange_checkpoint_counts_as_none(tmp_path) -> None:
     whole = fit(SMALL, tmp_path / "fit")
-    (kept,) = (tmp_path / "fit").glob("fit-*.safetensors")
+    (kept,) = (tmp_path / "fit").glob("fit-*.npz")
     kept.write_bytes(kept.read_bytes()[:1000])
     assert bits(fit(SMALL, tmp_path / "fit")) == bits(whole)
     other = fit(SMALL, tmp_path / "other", seed=8)
-    (strange,) = (tmp_path / "other").glob("fit-*.safetensors")
+    (strange,) = (tmp_path / "other").glob("fit-*.npz")
     kept.write_bytes(strange.read_bytes())
     assert bits(fit(SMALL, tmp_path / "fit")) == bits(whole)
     assert bits(other) != bits(whole)
@@ -264,9 +264,9 @@ def test_a_loss_that_is_not_finite_names_the_worst_frame(batch_size, tmp_path) -
     words = r"not finite in epoch 1; .* training frame 4 \(dr"
     with pytest.raises(FitError, match=words) as raised:
         fit(wild, tmp_path / "odd", train=odd, start=start)
-    (kept,) = (tmp_path / "odd").glob("fit-*.safetensors")
+    (kept,) = (tmp_path / "odd").glob("fit-*.npz")
     assert str(kept) in str(raised.value)
-    arrays = load(kept.read_bytes())
+    arrays = read_npz(kept)
     best = [array for name, array in arrays.items() if name.startswith("best/")]
     assert len(best) > 50
     assert all(np.isfinite(array).all() for array in best)

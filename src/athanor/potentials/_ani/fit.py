@@ -14,7 +14,6 @@ from torch import Tensor
 from athanor.data.dataset import Dataset
 from athanor.data.durable import make_folder
 from athanor.errors import ConfigError, FitError
-from athanor.potentials._ani.checkpoint import Checkpoint, fingerprint
 from athanor.potentials._ani.cost import Forecast, kept_bytes, step_bytes
 from athanor.potentials._ani.evaluation import Aev, Evaluation, Standard
 from athanor.potentials._ani.frames import Frames
@@ -29,6 +28,7 @@ from athanor.potentials._ani.shares import Shares
 from athanor.potentials._ani.standard import surveyed
 from athanor.potentials._ani.trainer import Task, Trainer
 from athanor.potentials._ani.weights import decays, drawn, folded, unfolded
+from athanor.potentials._checkpoint import Checkpoint, fingerprint
 from athanor.structure import FloatArray
 
 

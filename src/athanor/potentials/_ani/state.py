@@ -10,8 +10,8 @@ from torch import Tensor
 from athanor.data.packing import Arrays
 from athanor.potentials._ani.adamw import Descent
 from athanor.potentials._ani.bases import Bases
-from athanor.potentials._ani.checkpoint import Numbers
 from athanor.potentials._ani.schedule import Plateau
+from athanor.potentials._checkpoint import Numbers
 
 _SCHEDULE = ("rates", "best", "waited")
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from athanor.data.packing import Arrays
 from athanor.errors import FitError
 from athanor.potentials._ani.bases import Bases, Diverged
-from athanor.potentials._ani.checkpoint import Checkpoint, Numbers
 from athanor.potentials._ani.cost import measured
 from athanor.potentials._ani.evaluation import Evaluation
 from athanor.potentials._ani.frames import Frames
@@ -24,6 +23,7 @@ from athanor.potentials._ani.schedule import Plateau, tempered
 from athanor.potentials._ani.settings import FitSettings
 from athanor.potentials._ani.shares import Shares
 from athanor.potentials._ani.state import State
+from athanor.potentials._checkpoint import Checkpoint, Numbers
 from athanor.structure import FloatArray
 
 _SECONDS_BETWEEN_CHECKPOINTS = 10.0

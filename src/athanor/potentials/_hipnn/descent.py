@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from athanor.potentials._hipnn.checkpoint import Arrays, Numbers
+from athanor.data.packing import Arrays
+from athanor.potentials._checkpoint import Numbers
 from athanor.potentials._hipnn.model import Weights
 from athanor.potentials._hipnn.network import Network, get_weights, put_weights
 from athanor.potentials._hipnn.settings import FitSettings

@@ -15,7 +15,7 @@ from athanor.data.dataset import Dataset
 from athanor.data.durable import make_folder
 from athanor.data.packing import pack_frames
 from athanor.errors import FitError
-from athanor.potentials._hipnn.checkpoint import Checkpoint
+from athanor.potentials._checkpoint import Checkpoint
 from athanor.potentials._hipnn.descent import Descent, Plateau, cooled, numbers_of, part
 from athanor.potentials._hipnn.evaluation import derivatives
 from athanor.potentials._hipnn.examples import Examples, energy_offsets, output_scale

@@ -1,42 +1,16 @@
-"""What a fit needs to go on after a kill, in one file that is replaced whole.
-
-The file is bound to a fingerprint of recipe, data and seed, which is in its name: a fit of
-something else finds nothing here and leaves it alone.
-"""
+"""What a fit of moment tensor potentials needs to go on after a kill: models by name."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from athanor.data.durable import write_file
-from athanor.data.packing import Arrays, npz_bytes, read_npz
-from athanor.errors import FormatError
+from athanor.data.packing import Arrays
+from athanor.potentials import _checkpoint
+from athanor.potentials._checkpoint import Numbers
 from athanor.potentials._mtp.model import MtpModel
 
-_FORMAT = 1
-_HEADER = "header"
 _PARTS = ("radial", "species_coeffs", "moment_coeffs")
-
-Numbers = dict[str, float]
-
-
-def fingerprint(parts: Iterable[object]) -> str:
-    """Hash of arrays and of anything whose repr says all."""
-    found = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            found.update(f"{part.dtype}{part.shape}".encode())
-            found.update(np.ascontiguousarray(part).tobytes())
-        else:
-            found.update(repr(part).encode())
-        found.update(b"\0")
-    return found.hexdigest()
 
 
 class Checkpoint:
@@ -49,25 +23,17 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, identity: str) -> None:
-        self.path = folder / f"fit-{identity[:16]}.npz"
-        self._identity = identity
+        self._file = _checkpoint.Checkpoint(folder, identity)
         self._arrays: Arrays = {}
         self._numbers: dict[str, Numbers] = {}
-        self._read()
+        found = self._file.read()
+        if found is not None:
+            self._arrays, self._numbers = found
 
-    def _read(self) -> None:
-        """Take over what is there; a file that is not whole or of something else counts as none."""
-        if not self.path.exists():
-            return
-        try:
-            arrays = read_npz(self.path)
-            header = json.loads(str(arrays.pop(_HEADER)))
-        except (FormatError, KeyError, ValueError):
-            return
-        expected = {"format": _FORMAT, "identity": self._identity}
-        if not isinstance(header, dict) or {k: header.get(k) for k in expected} != expected:
-            return
-        self._arrays, self._numbers = arrays, header["numbers"]
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
 
     def get(self, name: str, like: MtpModel) -> tuple[MtpModel, Numbers] | None:
         """The model kept under a name, with the basis of `like`, and its numbers."""
@@ -95,6 +61,4 @@ class Checkpoint:
 
     def write(self) -> None:
         """Replace the file, durably; FolderError when that cannot be."""
-        header = {"format": _FORMAT, "identity": self._identity, "numbers": self._numbers}
-        text = json.dumps(header)
-        write_file(self.path, npz_bytes({_HEADER: np.array(text), **self._arrays}))
+        self._file.write(self._arrays, self._numbers)

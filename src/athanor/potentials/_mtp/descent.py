@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from athanor.errors import FitError
-from athanor.potentials._mtp.checkpoint import Checkpoint, Numbers
+from athanor.potentials._checkpoint import Numbers
+from athanor.potentials._mtp.checkpoint import Checkpoint
 from athanor.potentials._mtp.log import FitLog
 from athanor.potentials._mtp.model import MtpModel
 from athanor.potentials._mtp.problem import Data, FitSettings

@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 from athanor.data.dataset import Dataset
 from athanor.data.durable import make_folder
 from athanor.errors import FitError
-from athanor.potentials._mtp.checkpoint import Checkpoint, fingerprint
+from athanor.potentials._checkpoint import fingerprint
+from athanor.potentials._mtp.checkpoint import Checkpoint
 from athanor.potentials._mtp.cost import Forecast, check_memory, forecast, width
 from athanor.potentials._mtp.descent import Descent, Fitted, Stage
 from athanor.potentials._mtp.log import FitLog

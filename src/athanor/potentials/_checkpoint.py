@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def fingerprint(parts: Iterable[object]) -> str:
 
 
 class Checkpoint:
-    """Arrays and a few numbers.
+    """Arrays and a few numbers, or tables of such by name.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class Checkpoint:
         self.path = folder / f"fit-{identity[:16]}.npz"
         self._identity = identity
 
-    def read(self) -> tuple[Arrays, Numbers] | None:
+    def read(self) -> tuple[Arrays, Any] | None:
         """What is there; a file that is not whole or of something else counts as none."""
         if not self.path.exists():
             return None
@@ -63,7 +64,7 @@ class Checkpoint:
             return None
         return arrays, header["numbers"]
 
-    def write(self, arrays: Arrays, numbers: Numbers) -> None:
+    def write(self, arrays: Arrays, numbers: Numbers | dict[str, Numbers]) -> None:
         """Replace the file, durably; FolderError when that cannot be."""
         header = {"format": _FORMAT, "identity": self._identity, "numbers": numbers}
         write_file(self.path, npz_bytes({_HEADER: np.array(json.dumps(header)), **arrays}))
