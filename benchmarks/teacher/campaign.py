@@ -22,9 +22,7 @@ TELL_EVERY = 60.0
 def config_of(settings: Settings, teacher: Path, *, workers: int, hours: float) -> CampaignConfig:
     """Section II.B of the paper within the budget: cells, schedules, committee, stop."""
     scale = settings.length_ps / PAPER_LENGTH_PS
-    recipe = settings.recipe(settings.initial).model_copy(
-        update={"threads": None if workers == 1 else 1}
-    )
+    recipe = settings.recipe(settings.initial)
     return CampaignConfig.of(
         {
             "campaign": {"name": "aluminium by teacher", "seed": settings.seed, "workers": workers},

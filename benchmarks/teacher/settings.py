@@ -16,6 +16,9 @@ HEATED = 300 / 550
 """Share of the fcc/melt set that comes from heating and cooling; the rest is liquid."""
 MEAN_DENSITY = 0.0653
 """Atoms per Å³ at 2.9 g/cm³, the middle of the paper's range."""
+L0 = 0.3
+"""Weight of forces against energies per atom; the paper's 0.01 is for energies of whole cells and
+some thousand labels, and converges badly on a few hundred."""
 US_PER_ATOM_STEP = 25.0
 """Of dynamics with eight networks, one core; measured by ani_evaluation.py."""
 US_PER_ATOM_EPOCH = 115.0
@@ -95,6 +98,7 @@ class Settings:
             species=("Al",),
             resample="none",
             per_atom=True,
+            l0=L0,
             max_epochs=self.epochs_for(labels),
             refit_epochs=self.refits,
         )
