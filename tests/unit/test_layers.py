@@ -28,13 +28,16 @@ HEIGHT = {
     "calculator": 3,
     "query": 4,
     "oracle": 4,
+    "search": 4,
     "sample": 5,
+    "pool": 6,
     "validate": 6,
     "campaign": 7,
-    "report": 8,
-    "testing": 8,
-    "cli": 9,
-    "__main__": 9,
+    "distil": 8,
+    "report": 9,
+    "testing": 9,
+    "cli": 10,
+    "__main__": 10,
 }
 # library, or name in it -> the only folders or files that may import it
 ONLY_IN = {
