@@ -1,0 +1,131 @@
+"""What to try next: a pure function of the space, the results so far and a seed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from athanor.search._optuna import model_of
+from athanor.search.config import SearchConfig
+from athanor.search.space import Point, SearchSpace, key
+
+Result = tuple[Mapping[str, Any], float | None]
+"""A point that was tried, and its score; None when the trial failed."""
+
+_SPREAD = 1024
+"""Points of the even sequence that are looked through for one that is new and allowed."""
+_ENUMERATED = 4096
+"""Spaces of up to so many points are looked through to the last one."""
+
+
+def propose(
+    space: SearchSpace, seen: Sequence[Result], config: SearchConfig, *, seed: int
+) -> list[Point]:
+    """The points to try next: none of `seen`, none twice; none at all when the search has ended.
+
+    Rounds: `initial` points spread evenly, then `batch` at a time, each chosen from the results of
+    the rounds before it, up to `trials`. Order within a round does not matter, and of a round that
+    is half done the rest comes: a search that was cut short goes on as if it had not been.
+
+    `seen` lists finished rounds before later ones. A failed trial counts as bad as the worst.
+    Fewer or no points come when a space has no more of them.
+
+    Raises ConfigError for results of another space, MissingExtraError without Optuna (or torch).
+    """
+    _check(space, seen)
+    room = config.trials - len(seen)
+    if room <= 0:
+        return []
+    known = {key(point) for point, _ in seen}
+    begun = _begun(len(seen), config)
+    new = [one for one in _round(space, seen[:begun], config, seed=seed) if key(one) not in known]
+    if not new and begun < len(seen):
+        # results that no round of ours proposed fill this one
+        new = _round(space, seen, config, seed=seed)
+    return new[:room]
+
+
+def best(seen: Sequence[Result]) -> tuple[Point, float] | None:
+    """The point with the lowest score, the first of equals; None when no trial succeeded."""
+    good = [(dict(point), score) for point, score in seen if score is not None]
+    good = [(point, score) for point, score in good if math.isfinite(score)]
+    return min(good, key=lambda one: one[1]) if good else None
+
+
+def _check(space: SearchSpace, seen: Sequence[Result]) -> None:
+    for point, _ in seen:
+        space.require(point)
+
+
+def _begun(count: int, config: SearchConfig) -> int:
+    """How many results there were when the round began that `count` results belong to."""
+    if count < config.initial:
+        return 0
+    return count - (count - config.initial) % config.batch
+
+
+def _round(
+    space: SearchSpace, seen: Sequence[Result], config: SearchConfig, *, seed: int
+) -> list[Point]:
+    """The whole round that follows these results."""
+    known = {key(point) for point, _ in seen}
+    if len(seen) < config.initial:
+        spread = _fresh(_candidates(space, seed=seed), space, known)
+        return list(itertools.islice(spread, config.initial - len(seen)))
+    own = int(np.random.SeedSequence([seed, len(seen)]).generate_state(1)[0])
+    others = list(_candidates(space, seed=own))
+    model = model_of(space, _scored(seen), config.method, seed=own)
+    chosen: list[Point] = []
+    for _ in range(config.batch):
+        wanted = model.ask() if model else others[0]
+        near = sorted(others, key=partial(space.distance, wanted)) if model else others
+        point = next(_fresh(itertools.chain([wanted], near), space, known), None)
+        if point is None:
+            break
+        chosen.append(point)
+        known.add(key(point))
+        if model:
+            model.expect(point)
+    return chosen
+
+
+def _candidates(space: SearchSpace, *, seed: int) -> Iterator[Point]:
+    """Points spread evenly over the space (a scrambled Sobol sequence), then all of a small one."""
+    sobol = qmc.Sobol(len(space.dimensions), seed=seed)
+    for shares in sobol.random(_SPREAD):
+        yield space.at(shares.tolist())
+    if space.size is not None and space.size <= _ENUMERATED:
+        yield from space.points()
+
+
+def _fresh(points: Iterable[Point], space: SearchSpace, known: set[str]) -> Iterator[Point]:
+    """Those that are new, each once, and that the recipe takes."""
+    given: set[str] = set()
+    for point in points:
+        name = key(point)
+        if name not in known and name not in given and space.allows(point):
+            given.add(name)
+            yield point
+
+
+def _scored(seen: Sequence[Result]) -> list[tuple[Point, float]]:
+    """Results in an order of their own, failures at the worst score; none without a success.
+
+    Positive scores are errors, of which logarithms spread more evenly: a model of them is not
+    ruled by the few that are far worse than the rest.
+    """
+    scores = [score for _, score in seen if score is not None and math.isfinite(score)]
+    if not scores:
+        return []
+    worst, positive = max(scores), min(scores) > 0
+    found = []
+    for point, score in sorted(seen, key=lambda one: key(one[0])):
+        value = score if score is not None and math.isfinite(score) else worst
+        found.append((dict(point), math.log(value) if positive else value))
+    return found
