@@ -12,7 +12,8 @@ import pytest
 from small_campaign import tables
 
 from athanor.campaign import CampaignConfig
-from athanor.campaign.config import changed_key
+from athanor.campaign.config import CHANGEABLE
+from athanor.campaign.sections import changed_key
 from athanor.errors import ConfigError, FormatError
 
 TEXT = """
@@ -141,10 +142,11 @@ def test_unreadable(tmp_path: Path) -> None:
 def test_what_may_change(make: Callable[..., CampaignConfig]) -> None:
     old = make().as_dict()
     same = make(campaign={"workers": 5, "name": "b"}, stop={"max_labels": 9}, validate=[])
-    assert changed_key(old, same.as_dict()) is None
+    assert changed_key(old, same.as_dict(), changeable=CHANGEABLE) is None
     assert (
-        changed_key(old, make(sample={"steps": 9}).as_dict()) == "sample.steps was 5 and is now 9"
+        changed_key(old, make(sample={"steps": 9}).as_dict(), changeable=CHANGEABLE)
+        == "sample.steps was 5 and is now 9"
     )
-    assert changed_key(old, make(campaign={"seed": 1}).as_dict()) == (
+    assert changed_key(old, make(campaign={"seed": 1}).as_dict(), changeable=CHANGEABLE) == (
         "campaign.seed was 7 and is now 1"
     )

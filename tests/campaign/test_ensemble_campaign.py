@@ -9,7 +9,8 @@ import pytest
 from test_real_kinds import TEXT
 
 from athanor.campaign import Campaign, CampaignConfig, run
-from athanor.campaign.config import changed_key
+from athanor.campaign.config import CHANGEABLE
+from athanor.campaign.sections import changed_key
 from athanor.errors import ConfigError
 from athanor.loading import load
 from athanor.potentials.ensemble import Ensemble, Spread
@@ -54,5 +55,8 @@ def test_another_member_is_another_campaign() -> None:
     text = campaign(member=LJ, query='kind = "committee"')
     changed = text.replace(LJ, '{ kind = "lj", cutoff = 5.0 }')
     one, two = (CampaignConfig.of(tomllib.loads(each)).as_dict() for each in (text, changed))
-    assert changed_key(one, one) is None
-    assert changed_key(one, two) == "potential.member.cutoff was 6.0 and is now 5.0"
+    assert changed_key(one, one, changeable=CHANGEABLE) is None
+    assert (
+        changed_key(one, two, changeable=CHANGEABLE)
+        == "potential.member.cutoff was 6.0 and is now 5.0"
+    )

@@ -277,12 +277,12 @@ def test_a_fit_that_fails(make: Make, tmp_path: Path, monkeypatch: pytest.Monkey
     class Unfit(Exception):
         pass
 
-    from athanor.campaign import runner
+    from athanor.campaign import driver
 
     def refuse(*_: object) -> None:
         raise FitError("the loss is not finite")
 
-    monkeypatch.setattr(runner._Driver, "_settle", refuse)
+    monkeypatch.setattr(driver.Driver, "_settle", refuse)
     with pytest.raises(FitError, match="the loss is not finite"):
         run(config, tmp_path)
     monkeypatch.undo()

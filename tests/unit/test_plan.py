@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 
-from athanor.campaign.config import CampaignConfig, CampaignSection, CycleSection, StopSection
+from athanor.campaign.config import CampaignConfig, CycleSection, StopSection
 from athanor.campaign.events import (
     CampaignFinished,
     CampaignStarted,
@@ -18,9 +18,11 @@ from athanor.campaign.events import (
     TaskFailed,
     TaskFinished,
 )
-from athanor.campaign.plan import Abort, Conclude, Done, Freeze, Step, Work, plan
+from athanor.campaign.plan import Conclude, Freeze, Step, plan
 from athanor.campaign.progress import progress_of
+from athanor.campaign.sections import CampaignSection
 from athanor.campaign.state import State, apply
+from athanor.campaign.steps import Abort, Done, Work
 from athanor.campaign.tasks import Task
 from athanor.errors import ConfigError
 from athanor.oracle import OracleConfig

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +9,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from athanor.campaign.sections import CampaignSection, read_tables, table_of
 from athanor.component import Component, choose, nearest
-from athanor.errors import ConfigError, FormatError
+from athanor.errors import ConfigError
 from athanor.oracle import OracleConfig
 from athanor.potentials import PotentialConfig
 from athanor.query import QueryConfig
@@ -32,14 +31,6 @@ SECTIONS = ("campaign", *(name for name, _, _ in CHOSEN), "validate", "cycle", "
 
 CHANGEABLE = ("campaign.name", "campaign.workers", "stop", "validate")
 """What may differ when a campaign goes on; anything else would make another campaign of it."""
-
-
-class CampaignSection(Component):
-    """[campaign]: its name, its seed and how many processes work at once."""
-
-    name: str = Field(default="campaign", min_length=1)
-    seed: int = Field(default=0, ge=0)
-    workers: int = Field(default=2, ge=1, le=4096)
 
 
 class CycleSection(Component):
@@ -106,21 +97,7 @@ class CampaignConfig:
     @classmethod
     def read(cls, path: str | Path) -> CampaignConfig:
         """Read a campaign file; FormatError when not TOML, ConfigError when a key is wrong."""
-        path = Path(path)
-        try:
-            text = path.read_bytes().decode("utf-8")
-        except OSError as error:
-            raise FormatError(
-                path, None, f"cannot be read ({error.strerror}); give a campaign file in TOML"
-            ) from None
-        except UnicodeDecodeError:
-            raise FormatError(path, None, "is not UTF-8 text; a campaign file is TOML") from None
-        try:
-            tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-            line = int(found[1]) if found else len(text.splitlines())
-            raise FormatError(path, line, f"this is not TOML: {error}") from None
+        tables, text = read_tables(Path(path))
         return cls.of(tables, where=str(path), source=text)
 
     @classmethod
@@ -135,7 +112,7 @@ class CampaignConfig:
                     f"the sections are {', '.join(SECTIONS)}"
                 )
         chosen: dict[str, Any] = {
-            name: choose(package, base, _table(tables, name, where), where=f"{where}: [{name}]")
+            name: choose(package, base, table_of(tables, name, where), where=f"{where}: [{name}]")
             for name, package, base in CHOSEN
         }
         listed = tables.get("validate", [])
@@ -151,7 +128,7 @@ class CampaignConfig:
             for number, item in enumerate(listed, start=1)
         )
         simple: dict[str, Any] = {
-            name: kind.parse(_table(tables, name, where), where=f"{where}: [{name}]")
+            name: kind.parse(table_of(tables, name, where), where=f"{where}: [{name}]")
             for name, kind in (
                 ("campaign", CampaignSection),
                 ("cycle", CycleSection),
@@ -171,36 +148,6 @@ class CampaignConfig:
             if name != "validate"
         }
         return {**sections, "validate": [item.model_dump(mode="json") for item in self.validate]}
-
-
-def changed_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """Say which key differs between two `as_dict`s in a way that makes another campaign, if any."""
-    before, after = _flat(old), _flat(new)
-    for key in sorted(before.keys() | after.keys()):
-        if key.startswith(CHANGEABLE) or before.get(key) == after.get(key):
-            continue
-        return f"{key} was {before.get(key)!r} and is now {after.get(key)!r}"
-    return None
-
-
-def _table(tables: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    if name not in tables:
-        raise ConfigError(f"{where}: the section [{name}] is missing")
-    table = tables[name]
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{where}: {name} is to be a section [{name}], found {table!r}")
-    return table
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _kind(component: Component) -> str:

@@ -12,15 +12,17 @@ from ase import Atoms
 
 from athanor.campaign.artefact import Artefacts
 from athanor.campaign.config import CampaignConfig
+from athanor.campaign.driver import SOURCE
 from athanor.campaign.events import TaskFailed, TaskFinished
 from athanor.campaign.harvests import read_candidates, read_structures, read_trace
 from athanor.campaign.journal import NAME as JOURNAL
 from athanor.campaign.journal import read_journal
 from athanor.campaign.lock import writer
 from athanor.campaign.parity import Parity
-from athanor.campaign.plan import Work, plan
+from athanor.campaign.plan import plan
 from athanor.campaign.progress import Progress, progress_of
 from athanor.campaign.state import State, fold
+from athanor.campaign.steps import Work
 from athanor.campaign.workshop import POTENTIAL, PROPERTY, read_label
 from athanor.data.dataset import Dataset
 from athanor.data.store import Store
@@ -29,9 +31,6 @@ from athanor.potentials import Potential, load_folder
 from athanor.query import Grade
 from athanor.structure import FloatArray, Frame
 from athanor.validate import PropertyResult, Quantity
-
-SOURCE = "campaign.toml"
-"""The campaign file of the latest run, kept in its folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,11 @@ from typing import Any
 from athanor.campaign.config import CampaignConfig
 from athanor.campaign.events import CampaignFinished, SnapshotMade
 from athanor.campaign.state import State
+from athanor.campaign.steps import Abort, Done, Work
 from athanor.campaign.tasks import Task
 
 BARREN = 2
 """Cycles in a row whose every label failed before the campaign gives up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Tasks that can all run now, in any order."""
-
-    cycle: int
-    phase: str
-    tasks: tuple[Task, ...]
-    planned: int
-    """Tasks of this phase, done ones included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +39,6 @@ class Conclude:
     train: str
     valid: str
     properties: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Abort:
-    """Nothing can be done, for a reason; `tasks` failed and may be tried again in a later run."""
-
-    reason: str
-    tasks: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The campaign has ended and everything is in place."""
 
 
 Step = Work | Freeze | Conclude | Abort | Done

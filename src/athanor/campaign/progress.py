@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from athanor.campaign.config import CampaignConfig
-from athanor.campaign.plan import Work
 from athanor.campaign.state import State
+from athanor.campaign.steps import Work
 
 
 @dataclass(frozen=True, slots=True)
