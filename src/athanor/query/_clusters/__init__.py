@@ -1,0 +1,1 @@
+"""Which structures belong together: spectral clusters of a similarity (Shuaib et al. 2024)."""

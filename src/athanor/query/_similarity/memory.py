@@ -1,0 +1,103 @@
+"""What measuring the similarity of a pool takes, said before it begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from athanor.query._similarity.coulomb import row_length
+from athanor.query._similarity.soap import n_features
+
+if TYPE_CHECKING:
+    from athanor.query.clustering import ClusteringConfig
+
+MATRICES = 4
+"""(n, n) arrays that live at once: both kernels, their sum, and distances (12) or a workspace."""
+SOAP_PER_ATOM = {"polynomial": 7e-4, "gto": 1.2e-4}
+"""Seconds, one species, default sizes, at the density of silicon; as measured."""
+CITYBLOCK = 4.7e-10
+"""Seconds for one term of an L1 distance."""
+FLOP = 4e-11
+"""Seconds for one operation of a matrix product."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarityForecast:
+    """What the similarity of a pool takes on one core.
+
+    Attributes
+    ----------
+    bytes : of memory at the peak, in the process that clusters.
+    worker_bytes : of memory in a process that makes one block of distances.
+    seconds : by phase: "fingerprints", "coulomb", "partitions" (of all deltas).
+    """
+
+    bytes: int
+    worker_bytes: int
+    seconds: Mapping[str, float]
+
+    def sentence(self) -> str:
+        """One line for people."""
+        phases = ", ".join(f"{name} {_time(took)}" for name, took in self.seconds.items())
+        return (
+            f"expected: {_size(self.bytes)} of memory, {_size(self.worker_bytes)} more in each "
+            f"worker; on one core about {phases}"
+        )
+
+
+def forecast(
+    n_structures: int,
+    largest: int,
+    config: ClusteringConfig,
+    *,
+    n_species: int = 1,
+    memory_GB: float = 1.0,
+) -> SimilarityForecast:
+    """Bytes and seconds for `n_structures` of at most `largest` atoms, with `n_species` elements.
+
+    Bytes are counted, seconds scaled from measured ones: within a factor of two or three.
+    """
+    n = n_structures
+    features = n_features(config, n_species)
+    row = row_length(largest, config.coulomb)
+    width = max(1, min(n, max(map(len, blocks(n, largest, memory_GB)), default=1)))
+    pairs = n * (n + 1) / 2
+    matrices = 8 * MATRICES * n * n
+    held = 8 * n * (features + 2 * min(config.max_clusters, n))
+    size = (config.n_max / 8) ** 2 * (config.l_max + 1) / 9 * (config.cutoff / 6.0) ** 3
+    product = largest**2 * pairs if config.average == "pairs" else pairs
+    seconds = {
+        "fingerprints": n * largest * SOAP_PER_ATOM[config.basis] * size
+        + 2 * FLOP * product * features,
+        "coulomb": pairs * row * CITYBLOCK + 2 * n * math.ceil(n / width) * largest**2 * 1e-7,
+        "partitions": len(config.deltas) * (n**2 * min(config.max_clusters, n) * 4e-9 + 0.1),
+    }
+    return SimilarityForecast(matrices + held, 16 * width * row + 8 * width**2, seconds)
+
+
+def blocks(n_structures: int, size: int, memory_GB: float = 1.0, *, least: int = 1) -> list[range]:
+    """Ranges of structures such that two blocks' Coulomb matrices fit into `memory_GB`.
+
+    There are `least` of them at least (where there are as many structures), of equal length within
+    one; a task for each pair of them gives `coulomb_distances`.
+    """
+    if n_structures == 0:
+        return []
+    room = int(memory_GB * 1e9 / (16 * row_length(size, "sorted")))
+    count = max(least, math.ceil(n_structures / max(1, room)))
+    count = min(count, n_structures)
+    ends = [n_structures * k // count for k in range(count + 1)]
+    return [range(first, last) for first, last in pairwise(ends)]
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
