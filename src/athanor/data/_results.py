@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from athanor.errors import LabelError
-from athanor.structure import FloatArray, Labels, check_labels
+from athanor.structure import FloatArray, Labels, bare, check_labels
 
 PREFIXES = ("", "REF_", "ref_", "DFT_", "dft_")
 ENERGY = ("free_energy", "energy")
@@ -33,10 +33,8 @@ def labels_of(atoms: Atoms, *, where: str, forces_optional: bool = False) -> Lab
     Raises LabelError when a label is not numeric, not finite or not shaped for the structure, and
     for energies of several prefixes without forces, which would tell them apart.
     """
-    places: list[dict[str, Any]] = [atoms.info, atoms.arrays]
-    if atoms.calc is not None:
-        places.insert(0, atoms.calc.results)
-    prefixes = sorted(PREFIXES, key=lambda prefix: not _has_both(places, prefix))
+    places = _places(atoms)
+    prefixes = _preferred(places)
     energy, forces = _find(places, ENERGY, prefixes), _find(places, FORCES, prefixes)
     absent = forces is None
     if energy is None or (absent and not forces_optional):
@@ -54,6 +52,33 @@ def labels_of(atoms: Atoms, *, where: str, forces_optional: bool = False) -> Lab
     )
     check_labels(labels, len(atoms), where=where, forces_optional=absent)
     return labels
+
+
+def source_of(atoms: Atoms) -> str:
+    """The prefix under which `labels_of` finds the energy of a structure that has labels."""
+    places = _places(atoms)
+    prefixes = _preferred(places)
+    return next((one for one in prefixes if _find(places, ENERGY, [one]) is not None), "")
+
+
+def renamed(atoms: Atoms, names: Mapping[str, str]) -> Atoms:
+    """A copy whose only labels are those under these names: label (energy, ...) -> name there."""
+    copy = bare(atoms)
+    for label, name in names.items():
+        value = _find(_places(atoms), (name,), ("",))
+        if value is not None:
+            copy.info[label] = value
+    return copy
+
+
+def _places(atoms: Atoms) -> list[dict[str, Any]]:
+    results = [] if atoms.calc is None else [atoms.calc.results]
+    return [*results, atoms.info, atoms.arrays]
+
+
+def _preferred(places: list[dict[str, Any]]) -> list[str]:
+    """The prefixes, first those with both energy and forces."""
+    return sorted(PREFIXES, key=lambda prefix: not _has_both(places, prefix))
 
 
 def _check_one_level(places: list[dict[str, Any]], where: str) -> None:

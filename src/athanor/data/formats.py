@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ase.data import chemical_symbols
 from ase.io.formats import filetype, open_with_compression
 
 from athanor.data import extxyz
-from athanor.data._results import labels_of
+from athanor.data._results import labels_of, renamed, source_of
 from athanor.data._whole import check_whole
 from athanor.data.cfg import CfgRecord, iter_cfg, write_cfg
 from athanor.data.dataset import Dataset
@@ -95,6 +96,53 @@ def read_frames(
         frames.append(Frame(bare(atoms), labels, level=level, origin=f"{path}#{index}"))
     with np.errstate(all="ignore"):
         return Dataset.of(frames, where=str(path), forces_optional=forces_optional)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A frame with all that its file says of it.
+
+    Attributes
+    ----------
+    atoms : geometry only.
+    labels : None where energy or forces are missing.
+    info : what stands beside the frame: words of a comment line, Feature lines of a `.cfg`.
+    source : prefix of the names that the labels stand under ("REF_"), empty for plain names.
+    """
+
+    atoms: Atoms
+    labels: Labels | None
+    info: Mapping[str, Any]
+    source: str = ""
+
+
+def iter_records(
+    path: str | Path,
+    species: Sequence[str] | None = None,
+    *,
+    forces_optional: bool = False,
+    names: Mapping[str, str] | None = None,
+) -> Iterator[Record]:
+    """Read one frame after the other, labelled or not, with what stands beside it.
+
+    `names` says under which names (of extended XYZ) `energy`, `forces`, `stress` and `virial` are
+    found, where those are not the usual ones; then no others are looked for. Raises what
+    `read_frames` does, but for labels that are not there.
+    """
+    path = Path(path)
+    if path.suffix == ".cfg" and path.is_file():
+        for record in iter_cfg(path, species, forces_optional=forces_optional):
+            yield Record(record.atoms, record.labels, dict(record.features))
+        return
+    found = _read(path, species, labelled=False, forces_optional=forces_optional)
+    for index, (atoms, _) in enumerate(found):
+        where = f"{path}, frame {index}"
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            labelled = atoms if names is None else renamed(atoms, names)
+            labels = labels_of(labelled, where=where, forces_optional=forces_optional)
+        source = "" if labels is None else source_of(labelled)
+        yield Record(bare(atoms), labels, dict(atoms.info), source)
 
 
 def _read(
