@@ -17,13 +17,14 @@ from athanor.campaign.events import TaskFailed, TaskFinished
 from athanor.campaign.harvests import read_candidates, read_structures, read_trace
 from athanor.campaign.journal import NAME as JOURNAL
 from athanor.campaign.journal import read_journal
+from athanor.campaign.labelling import read_label
 from athanor.campaign.lock import writer
 from athanor.campaign.parity import Parity
 from athanor.campaign.plan import plan
 from athanor.campaign.progress import Progress, progress_of
 from athanor.campaign.state import State, fold
 from athanor.campaign.steps import Work
-from athanor.campaign.workshop import POTENTIAL, PROPERTY, read_label
+from athanor.campaign.workshop import POTENTIAL, PROPERTY
 from athanor.data.dataset import Dataset
 from athanor.data.store import Store
 from athanor.errors import FormatError

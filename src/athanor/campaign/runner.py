@@ -14,11 +14,12 @@ from athanor.campaign.events import CampaignFinished, SnapshotMade
 from athanor.campaign.export import export_frames, export_potential
 from athanor.campaign.journal import NAME as JOURNAL
 from athanor.campaign.journal import Journal
+from athanor.campaign.labelling import read_label
 from athanor.campaign.lock import only_writer
 from athanor.campaign.plan import Conclude, Freeze, Step, plan
 from athanor.campaign.progress import Progress, progress_of
 from athanor.campaign.state import State
-from athanor.campaign.workshop import POTENTIAL, Workshop, read_label
+from athanor.campaign.workshop import POTENTIAL, Workshop
 from athanor.data.store import EMPTY, Store
 from athanor.errors import ConfigError
 from athanor.structure import Frame, structure_id

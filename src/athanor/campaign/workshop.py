@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
-from threadpoolctl import threadpool_limits
 
 from athanor.calculator import calculator
-from athanor.campaign.artefact import Artefacts
+from athanor.campaign.bench import Bench, Maker
 from athanor.campaign.config import CampaignConfig
 from athanor.campaign.harvests import (
     Candidates,
@@ -24,56 +20,34 @@ from athanor.campaign.harvests import (
     write_drawn,
     write_harvest,
 )
+from athanor.campaign.labelling import buy, read_label
 from athanor.campaign.parity import Parity, errors_of
 from athanor.campaign.tasks import Task
 from athanor.data.dataset import Dataset
-from athanor.data.durable import FULL, write_file
-from athanor.data.packing import npz_bytes, pack_frames, read_npz, unpack_frames
+from athanor.data.durable import write_file
 from athanor.data.store import Store
-from athanor.errors import AthanorError, FolderError, OracleError
 from athanor.oracle.selfcheck import selfcheck
 from athanor.potentials import Potential
 from athanor.query import Query
 from athanor.structure import (
-    Frame,
-    Labels,
     bare,
-    check_structure,
-    check_trainable,
     structure_id,
 )
 
 POTENTIAL = "potential"
-LABEL = "label.npz"
 PROPERTY = "property.json"
 
-ATTEMPTS = 3
-"""How often a label is tried when the oracle says that another try may help."""
 
-
-class Workshop:
-    """Performs the tasks of one campaign; travels to a worker by pickle and keeps models there."""
+class Workshop(Bench):
+    """Performs the tasks of a campaign that samples by itself."""
 
     def __init__(self, config: CampaignConfig, folder: Path) -> None:
+        super().__init__(folder)
         self.config = config
-        self.folder = folder
-        self.artefacts = Artefacts(folder / "artefacts")
         self.store = Store(folder / "store")
         self._model: tuple[str, str, Potential, Query] | None = None
 
-    def __call__(self, task: Task) -> None:
-        """Make the artefact of a task, unless it is there. BLAS keeps to one thread, so that the
-        bits of a result do not depend on the machine's load."""
-
-        def build(part: Path, work: Path) -> dict[str, Any]:
-            begun = time.monotonic()
-            summary = self._makers()[task.kind](task, part, work)
-            return {"seconds": time.monotonic() - begun, "summary": summary}
-
-        with threadpool_limits(limits=1):
-            self.artefacts.make(task, build)
-
-    def _makers(self) -> dict[str, Callable[[Task, Path, Path], dict[str, Any]]]:
+    def makers(self) -> Mapping[str, Maker]:
         return {
             "draw": self._draw,
             "selfcheck": self._selfcheck,
@@ -98,44 +72,8 @@ class Workshop:
         return {"formula": atoms.get_chemical_formula()}
 
     def _label(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
-        folder = self.artefacts.path(task.hints["artefact"])
-        atoms = bare(read_structures(folder)[task.hints["index"]])
-        with _reserved(part, atoms):
-            labels = self._bought(atoms, work)
-        frame = Frame(atoms, labels, level=task.payload["level"])
-        write_file(part / LABEL, npz_bytes(pack_frames([frame])))
-        return {
-            "structure": task.inputs[0],
-            "formula": atoms.get_chemical_formula(),
-            "n_atoms": len(atoms),
-            "reason": task.title,
-        }
-
-    def _bought(self, atoms: Atoms, work: Path) -> Labels:
-        """Ask the oracle; whatever goes wrong but a full disk becomes an OracleError."""
-        oracle = self.config.oracle.build()
-        for attempt in range(1, ATTEMPTS + 1):
-            scratch = work / f"attempt-{attempt}"
-            scratch.mkdir()
-            try:
-                check_structure(atoms)
-                labels = oracle.label(atoms.copy(), workdir=scratch)
-                check_trainable(labels, len(atoms), where="the oracle's labels")
-                return labels
-            except OracleError as error:
-                if attempt == ATTEMPTS or not error.retry:
-                    raise
-            except FolderError:
-                raise
-            except AthanorError as error:
-                raise OracleError(str(error)) from error
-            except Exception as error:
-                if isinstance(error, OSError) and error.errno in FULL:
-                    raise FolderError(f"{work}: no space left for the oracle's files") from error
-                raise OracleError(
-                    f"the oracle failed with {type(error).__name__}: {error}"
-                ) from error
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        source = self.artefacts.path(task.hints["artefact"])
+        return buy(self.config.oracle, task, source=source, part=part, work=work)
 
     def _fit(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         train, valid, before = task.inputs
@@ -238,25 +176,6 @@ class Workshop:
             query = self.config.query.fit(potential, self.store.dataset(train))
             self._model = (fit, train, potential, query)
         return self._model[2:]
-
-
-@contextlib.contextmanager
-def _reserved(part: Path, atoms: Atoms) -> Iterator[None]:
-    """Hold twice the space of a label until it is bought, so that none is paid for and lost."""
-    nothing = Labels(0.0, np.zeros((len(atoms), 3)), np.zeros((3, 3)))
-    size = len(npz_bytes(pack_frames([Frame(atoms, nothing)])))
-    place = part / "reserved"
-    write_file(place, bytes(2 * size + 4096))
-    try:
-        yield
-    finally:
-        place.unlink()
-
-
-def read_label(folder: Path) -> Frame:
-    """The frame of a label artefact."""
-    (frame,) = unpack_frames(read_npz(folder / LABEL))
-    return frame
 
 
 def _finite(value: float) -> float | None:
