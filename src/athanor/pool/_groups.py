@@ -7,11 +7,10 @@ from typing import Any
 
 from athanor.errors import ConfigError
 
-KEYS = (
-    *("plateau", "config_type", "temperature", "temperature_K", "Temperature", "temp", "T"),
-    *("group", "phase", "stage", "label"),
-)
-"""Names of them, the first that tells frames apart is taken."""
+TEMPERATURES = ("plateau", "temperature", "temperature_K", "Temperature", "temp", "T")
+"""Names of a plateau; the first that tells frames apart is taken."""
+OTHERS = ("config_type", "group", "phase", "stage", "label")
+"""Names of other kinds; the one that tells most frames apart is taken."""
 LARGEST_SHARE = 0.2
 """Of the frames: more groups than that are no groups but readings, a thermometer's for instance."""
 
@@ -35,11 +34,17 @@ def groups_of(
                 f"name; the names in the file are {', '.join(names) or 'none'}"
             )
         return [_text(info[key]) for info in infos]
-    for name in KEYS:
-        if all(name in info for info in infos):
-            groups = [_text(info[name]) for info in infos]
-            if _tells_apart(groups):
-                return groups
+    found = {
+        name: [_text(info[name]) for info in infos]
+        for name in (*TEMPERATURES, *OTHERS)
+        if all(name in info for info in infos)
+    }
+    apart = {name: groups for name, groups in found.items() if _tells_apart(groups)}
+    for name in TEMPERATURES:
+        if name in apart:
+            return apart[name]
+    if apart:
+        return max(apart.values(), key=lambda groups: len(set(groups)))
     return list(stems) if _tells_apart(stems) else None
 
 

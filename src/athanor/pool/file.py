@@ -34,8 +34,8 @@ class FilePool(PoolConfig):
     stride: int = Field(default=1, ge=1, description="take every n-th structure of each file")
     group: str | None = Field(
         default=None,
-        description="name under which each frame has its plateau; by default config_type, "
-        "temperature, T or group, else the file it is in",
+        description="name under which each frame has its plateau; by default temperature, T, "
+        "config_type, group or the like, else the file it is in",
     )
     energy: str | None = Field(default=None, description="name of the energy (eV) in the file")
     forces: str | None = Field(default=None, description="name of the forces (eV/Å) in the file")
@@ -61,10 +61,11 @@ class FilePool(PoolConfig):
         stems: list[str] = []
         files = self._files()
         for path in files:
-            for one, info in self._read(path):
+            name = _name(path, files)
+            for one, info in self._read(path, name):
                 found.append(one)
                 infos.append(info)
-                stems.append(_stem(path, files))
+                stems.append(str(Path(name).with_suffix("")))
         return pool_of(
             found,
             groups=groups_of(infos, stems, key=self.group),
@@ -72,13 +73,13 @@ class FilePool(PoolConfig):
             name=files[0].name if len(files) == 1 else f"{len(files)} files",
         )
 
-    def _read(self, path: Path) -> Iterator[tuple[Found, Mapping[str, Any]]]:
+    def _read(self, path: Path, name: str) -> Iterator[tuple[Found, Mapping[str, Any]]]:
         # ASE's readers take long to import
         from athanor.data.formats import iter_records
 
         records = iter_records(path, self.species, forces_optional=True, names=self._names())
         for index, record in enumerate(islice(records, 0, None, self.stride)):
-            origin = f"frame {index * self.stride} of {path.name}"
+            origin = f"frame {index * self.stride} of {name}"
             level = _level(record.info, record.source)
             yield Found(record.atoms, record.labels, origin, level), record.info
 
@@ -118,7 +119,7 @@ def _level(info: Mapping[str, Any], source: str) -> str:
     return said or source.rstrip("_").upper()
 
 
-def _stem(path: Path, files: Sequence[Path]) -> str:
-    """What tells a file from the others: its stem, or its folder where all have one name."""
-    same = len({file.stem for file in files}) < len(files)
-    return f"{path.parent.name}/{path.stem}" if same else path.stem
+def _name(path: Path, files: Sequence[Path]) -> str:
+    """What tells a file from the others: its name, with its folder where two have one name."""
+    same = len({file.name for file in files}) < len(files)
+    return f"{path.parent.name}/{path.name}" if same else path.name
