@@ -158,8 +158,10 @@ class Trajectory:
                     if course.keeps(step):
                         origin = f"{stage.name}, step {step}"
                         frames.append(_frame(atoms, calculator, level, origin))
-        except (OracleError, ArithmeticError) as error:
-            raise OracleError(self._lost(step, str(error))) from error
+        except Exception as error:
+            # any program may stand behind the calculator, and it may fail in any way
+            why = " ".join(str(error).split())[:300] or type(error).__name__
+            raise OracleError(self._lost(step, why)) from error
         finally:
             atoms.calc = None
         return frames

@@ -152,7 +152,8 @@ class QuenchPool(PoolConfig):
         atoms.calc = oracle.calculator(workdir=folder)
         try:
             FIRE(atoms, logfile=None).run(fmax=RELAXED, steps=RELAXATION_STEPS)
-        except OracleError as error:
+        except Exception as error:
+            # any program may stand behind the calculator, and it may fail in any way
             raise OracleError(
                 f"the random start of [pool] could not be relaxed ({error}); raise min_distance or "
                 "take another potential in [oracle]"
