@@ -139,9 +139,10 @@ class ClusteringConfig(QueryConfig):
         "power of the mean, one matrix product; pairs, the mean of powers, n_atoms² times as much",
     )
     coulomb: Ordering = Field(
-        default="sorted",
-        description="what makes Coulomb matrices independent of the order of atoms: sorted, rows "
-        "by their norm; eigenvalues, these are compared instead",
+        default="eigenvalues",
+        description="what makes Coulomb matrices independent of the order of atoms: eigenvalues, "
+        "these are compared; sorted, entries are, rows ordered by their norm (liquids and glasses "
+        "are then about as far from themselves as from each other)",
     )
     zeta: float | None = Field(
         default=None,
@@ -166,7 +167,10 @@ class ClusteringConfig(QueryConfig):
         description="change of the mean distance between clusters below which it has settled",
     )
     patience: int = Field(
-        default=2, ge=1, description="changes in a row that must be below d_tol; 1 as printed"
+        default=3,
+        ge=1,
+        description="clusters over which the change is averaged that must be below d_tol; 1 as "
+        "printed",
     )
     max_clusters: int = Field(default=60, ge=2, description="most clusters that are tried")
     save: float = Field(

@@ -33,29 +33,33 @@ def mean_within(distances: FloatArray, clusters: IntArray) -> float:
 def settled_at(
     mean_distances: Sequence[float] | FloatArray, d_tol: float, patience: int
 ) -> int | None:
-    """Position of the first mean distance from which `patience` steps change less than `d_tol`.
+    """Position of the first mean distance that changes by less than `d_tol` with each cluster more.
 
-    None where it does not settle. One step is the paper's rule; its change may pass through zero
-    by chance.
+    The change is averaged over the next `patience` clusters (one is the paper's rule): which
+    outlier has a cluster of its own makes single changes rise and fall by more than d_tol, so that
+    one of them is small, or none of several is, by chance. None where it does not settle.
     """
-    small = np.abs(np.diff(np.asarray(mean_distances, dtype=np.float64))) < d_tol
-    for first in range(len(small) - patience + 1):
-        if small[first : first + patience].all():
-            return first
-    return None
+    means = np.asarray(mean_distances, dtype=np.float64)
+    small = np.abs(means[patience:] - means[:-patience]) < patience * d_tol
+    return int(small.argmax()) if small.any() else None
 
 
-def energy_spread(energies: FloatArray, clusters: IntArray) -> float | None:
-    """Mean over clusters of the standard deviation of their energies (section 3.1).
+def energy_spreads(energies: FloatArray, clusters: IntArray) -> tuple[float, float] | None:
+    """Mean standard deviation of the energies of a cluster (section 3.1), in two ways.
 
-    Clusters of one have none and do not count: as zeros they would make the finest partition the
-    best. None where all clusters have one member.
+    First over clusters, as the paper has it; clusters of one have no deviation and do not count,
+    for as zeros they would make the finest partition the best. Second over structures, each
+    standing for its cluster: a few outliers beside one large cluster do not look orderly then.
+    None where all clusters have one member.
     """
     counts = np.bincount(clusters)
     means = np.bincount(clusters, weights=energies) / counts
     squares = np.bincount(clusters, weights=(energies - means[clusters]) ** 2) / counts
-    several = counts > 1
-    return float(np.sqrt(squares[several]).mean()) if several.any() else None
+    deviations, several = np.sqrt(squares), counts > 1
+    if not several.any():
+        return None
+    by_structure = float((deviations * counts).sum() / counts.sum())
+    return float(deviations[several].mean()), by_structure
 
 
 def _between(distances: FloatArray, clusters: IntArray, number: int) -> FloatArray:

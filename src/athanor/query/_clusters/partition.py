@@ -10,7 +10,7 @@ import numpy as np
 
 from athanor.errors import ConfigError, StructureError
 from athanor.query._clusters.convergence import (
-    energy_spread,
+    energy_spreads,
     mean_distance,
     mean_within,
     settled_at,
@@ -41,8 +41,10 @@ class Partition:
         of k-means: what d_tol should not be far below.
     range : least and greatest number of clusters at which those starts settle.
     converged : whether the mean distance settled before the most clusters were reached.
-    energy_spread : mean within-cluster standard deviation of the energy, eV/atom, clusters of one
-        left out; None without energies, or where all clusters have one member.
+    energy_spread : mean over clusters of the standard deviation of their energy, eV/atom, clusters
+        of one left out (section 3.1); None without energies, or where each has one member.
+    energy_spread_by_structure : the same with each structure standing for its cluster, so that
+        large clusters count more; `best` goes by it.
     separation : mean distance between clusters over mean distance within them; None without either.
     ari : adjusted Rand index against given groups; None without.
     note : a sentence for people where the pool is out of the ordinary.
@@ -56,6 +58,7 @@ class Partition:
     range: tuple[int, int]
     converged: bool
     energy_spread: float | None = None
+    energy_spread_by_structure: float | None = None
     separation: float | None = None
     ari: float | None = None
     note: str = ""
@@ -98,13 +101,15 @@ def divided(kernel: FloatArray, number: int, config: ClusteringConfig) -> IntArr
 
 
 def best(partitions: Sequence[Partition]) -> int:
-    """Position of the partition with the lowest energy spread, the first of equals.
+    """Position of the partition with the lowest energy spread by structure, the first of equals.
 
-    Where energies are not known it is the one whose clusters are farthest apart for their size.
+    Over clusters alone, as printed, outliers in clusters of two or three beside all others in one
+    cluster would win. Where energies are not known it is the one whose clusters are farthest apart
+    for their size.
     """
     if not partitions:
         raise ConfigError("there is no partition to choose from; scan one delta at least")
-    spreads = [found.energy_spread for found in partitions]
+    spreads = [found.energy_spread_by_structure for found in partitions]
     if any(spread is not None for spread in spreads):
         return int(np.argmin([np.inf if spread is None else spread for spread in spreads]))
     return int(np.argmax([found.separation or 0.0 for found in partitions]))
@@ -121,22 +126,35 @@ def _settled(
     place = settled_at(means, config.d_tol, config.patience)
     chosen = len(numbers) - 1 if place is None else place
     trials, reached = _starts(embedding, distances, config, chosen)
-    note = ""
-    if place is None and not every:
-        note = (
-            f"the mean distance between clusters still changes by more than d_tol "
-            f"{config.d_tol:g} at {most} clusters; raise max_clusters or d_tol"
-        )
+    uncertainty = float(np.std(trials))
     return Partition(
         clusters=labels[chosen],
         n_clusters=int(labels[chosen].max()) + 1,
         numbers=numbers,
         mean_distances=means,
-        uncertainty=float(np.std(trials)),
+        uncertainty=uncertainty,
         range=(min(reached), max(reached)),
         converged=place is not None,
-        note=note,
+        note="" if every and place is None else _doubt(config, uncertainty, reached, place, most),
     )
+
+
+def _doubt(
+    config: ClusteringConfig, uncertainty: float, reached: list[int], place: int | None, most: int
+) -> str:
+    """What to know about the number of clusters; nothing where it is sure."""
+    if place is None:
+        return (
+            f"the mean distance between clusters still changes by more than d_tol {config.d_tol:g} "
+            f"at {most} clusters; raise max_clusters or d_tol"
+        )
+    if uncertainty > config.d_tol:
+        return (
+            f"random starts of k-means alone change the mean distance between clusters by "
+            f"{uncertainty:.1g}, more than d_tol {config.d_tol:g}: {min(reached)} to {max(reached)} "
+            "clusters are as good; raise d_tol if that is too wide"
+        )
+    return ""
 
 
 def _starts(
@@ -174,10 +192,13 @@ def _judged(
     clusters = found.clusters
     within = mean_within(distances, clusters)
     between = mean_distance(distances, clusters)
-    spread = None if energies is None else energy_spread(np.asarray(energies, np.float64), clusters)
+    spreads = (
+        None if energies is None else energy_spreads(np.asarray(energies, np.float64), clusters)
+    )
     return replace(
         found,
-        energy_spread=spread,
+        energy_spread=None if spreads is None else spreads[0],
+        energy_spread_by_structure=None if spreads is None else spreads[1],
         separation=between / within if within > 0 and between > 0 else None,
         ari=None if groups is None else rand_index(groups, clusters),
     )

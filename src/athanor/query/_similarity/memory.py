@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from athanor.query._similarity.coulomb import row_length
+from athanor.query._similarity.coulomb import Ordering, row_length
 from athanor.query._similarity.soap import n_features
 
 if TYPE_CHECKING:
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 MATRICES = 4
 """(n, n) arrays that live at once: both kernels, their sum, and distances (12) or a workspace."""
-SOAP_PER_ATOM = {"polynomial": 7e-4, "gto": 1.2e-4}
-"""Seconds, one species, default sizes, at the density of silicon; as measured."""
+SOAP_PER_ATOM = {"polynomial": 1e-3, "gto": 1.8e-4}
+"""Seconds, two species, default sizes, in silica; as measured."""
 CITYBLOCK = 4.7e-10
 """Seconds for one term of an L1 distance."""
+MATRIX = 1.5e-7
+"""Seconds for an element of a Coulomb matrix."""
+EIGENVALUES = 4e-10
+"""Seconds for the eigenvalues of a matrix, by the cube of its size."""
 FLOP = 4e-11
 """Seconds for one operation of a matrix product."""
 
@@ -63,30 +67,41 @@ def forecast(
     n = n_structures
     features = n_features(config, n_species)
     row = row_length(largest, config.coulomb)
-    width = max(1, min(n, max(map(len, blocks(n, largest, memory_GB)), default=1)))
+    parts = blocks(n, largest, memory_GB, ordering=config.coulomb)
+    width = max(map(len, parts), default=1)
     pairs = n * (n + 1) / 2
     matrices = 8 * MATRICES * n * n
     held = 8 * n * (features + 2 * min(config.max_clusters, n))
     size = (config.n_max / 8) ** 2 * (config.l_max + 1) / 9 * (config.cutoff / 6.0) ** 3
     product = largest**2 * pairs if config.average == "pairs" else pairs
+    eigenvalues = EIGENVALUES * largest**3 if config.coulomb == "eigenvalues" else 0.0
     seconds = {
         "fingerprints": n * largest * SOAP_PER_ATOM[config.basis] * size
         + 2 * FLOP * product * features,
-        "coulomb": pairs * row * CITYBLOCK + 2 * n * math.ceil(n / width) * largest**2 * 1e-7,
+        "coulomb": pairs * row * CITYBLOCK
+        + (len(parts) + 1) * n * (MATRIX * largest**2 + eigenvalues),
         "partitions": len(config.deltas) * (n**2 * min(config.max_clusters, n) * 4e-9 + 0.1),
     }
     return SimilarityForecast(matrices + held, 16 * width * row + 8 * width**2, seconds)
 
 
-def blocks(n_structures: int, size: int, memory_GB: float = 1.0, *, least: int = 1) -> list[range]:
-    """Ranges of structures such that two blocks' Coulomb matrices fit into `memory_GB`.
+def blocks(
+    n_structures: int,
+    size: int,
+    memory_GB: float = 1.0,
+    *,
+    ordering: Ordering = "sorted",
+    least: int = 1,
+) -> list[range]:
+    """Ranges of structures such that the Coulomb matrices of two fit into `memory_GB`.
 
     There are `least` of them at least (where there are as many structures), of equal length within
-    one; a task for each pair of them gives `coulomb_distances`.
+    one; a task for each pair of them gives `coulomb_distances`. Of eigenvalues a single one holds
+    more structures than there ever are: then the matrices are made once.
     """
     if n_structures == 0:
         return []
-    room = int(memory_GB * 1e9 / (16 * row_length(size, "sorted")))
+    room = int(memory_GB * 1e9 / (16 * row_length(size, ordering)))
     count = max(least, math.ceil(n_structures / max(1, room)))
     count = min(count, n_structures)
     ends = [n_structures * k // count for k in range(count + 1)]
