@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from athanor.data.dataset import Dataset
 from athanor.data.durable import sync_folder, sync_tree, writing
@@ -25,8 +27,10 @@ def export_potential(saved: Path, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def export_frames(dataset: Dataset, path: Path) -> None:
-    """Write labelled frames with their origin and level, under a temporary name first."""
+def export_frames(
+    dataset: Dataset, path: Path, *, info: Sequence[Mapping[str, Any]] | None = None
+) -> None:
+    """Write labelled frames with their origin, level and `info`, under a temporary name first."""
     # ASE's readers take as long to import as all the rest, and no worker process needs them
     from athanor.data.formats import write_structures
 
@@ -37,7 +41,10 @@ def export_frames(dataset: Dataset, path: Path) -> None:
             part,
             dataset.structures,
             labels=dataset.labels,
-            info=[{"origin": frame.origin, "level": frame.level} for frame in dataset],
+            info=[
+                {"origin": frame.origin, "level": frame.level, **more}
+                for frame, more in zip(dataset, info or [{}] * len(dataset), strict=True)
+            ],
         )
         with part.open("rb"):
             part.rename(path)

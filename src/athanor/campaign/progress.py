@@ -27,6 +27,7 @@ class Progress:
         keys energy_mae, energy_rmse, energy_max, forces_.., stress_.., frames); None before any.
     elapsed_s : seconds of work over all runs.
     remaining_s : seconds still expected at most, None while there is nothing to judge by.
+    errors_on : what `errors` were found on, for people.
     stopped_by : set when the campaign has ended.
     """
 
@@ -43,6 +44,7 @@ class Progress:
     elapsed_s: float
     remaining_s: float | None
     stopped_by: str | None
+    errors_on: str = "the newest labels before training on them"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data with the names of the attributes."""

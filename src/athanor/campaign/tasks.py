@@ -8,7 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["draw", "selfcheck", "label", "fit", "sample", "select", "test", "validate"]
+Kind = Literal[
+    "draw",
+    "selfcheck",
+    "label",
+    "fit",
+    "sample",
+    "select",
+    "test",
+    "validate",
+    # of a distillation
+    "pool",
+    "describe",
+    "distances",
+    "similarity",
+    "partition",
+    "map",
+    "propose",
+    "trial",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,12 +56,23 @@ def run(
     ] = None,
 ) -> None:
     """Run a campaign, or carry on with it: the same line starts and resumes."""
+    from athanor.campaign.sections import read_tables
+    from athanor.distil import is_distillation
+
+    place = Path(f"{campaign.stem}.athanor") if folder is None else folder
+    if is_distillation(read_tables(campaign)[0]):
+        _distil(campaign, place)
+    else:
+        _sample(campaign, place)
+
+
+def _sample(campaign: Path, place: Path) -> None:
+    """Run a campaign that samples by itself."""
     from athanor.campaign import CampaignConfig
     from athanor.campaign import run as run_campaign
     from athanor.cli.live import display
 
     config = CampaignConfig.read(campaign)
-    place = Path(f"{campaign.stem}.athanor") if folder is None else folder
     print(f"{config.campaign.name}: running in {place}")
     with display(config.campaign.name) as show:
         state = run_campaign(config, place, progress=show)
@@ -71,6 +82,27 @@ def run(
         raise LimitReached(
             f"{place}: stopped by the limit {state.stopped_by}, before its trajectories ran their "
             "full schedule often enough; raise it under [stop] and start the same line again"
+        )
+
+
+def _distil(campaign: Path, place: Path) -> None:
+    """Run a campaign on a pool."""
+    from athanor.cli.distilled import ending
+    from athanor.cli.live import display
+    from athanor.distil import DistilConfig, Distillation
+    from athanor.distil import run as run_distillation
+
+    config = DistilConfig.read(campaign)
+    print(f"{config.campaign.name}: running in {place}")
+    with display(config.campaign.name) as show:
+        state = run_distillation(config, place, progress=show)
+    write_report(place, place / REPORT)
+    print(ending(Distillation(place), place))
+    if state.stopped_by != "tolerance":
+        raise LimitReached(
+            f"{place}: stopped by the limit {state.stopped_by}, before the energy RMSE reached "
+            f"{config.stop.energy_rmse_meV:g} meV/atom; raise it under [stop] and start the same "
+            "line again"
         )
 
 
@@ -90,6 +122,14 @@ def _ending(state: Any, folder: Path) -> str:
 
 def status(folder: FolderArgument, json_: JsonOption = False) -> None:
     """Show how a campaign stands."""
+    from athanor.distil.folder import distillation
+
+    if (distilled := distillation(folder)) is not None:
+        from athanor.cli.distilled import as_json
+        from athanor.cli.distilled import show as show_distilled
+
+        print(as_json(distilled)) if json_ else show_distilled(distilled)
+        return
     from athanor.cli.standing import as_dict, show, standing
 
     found = standing(folder)

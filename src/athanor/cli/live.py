@@ -21,6 +21,17 @@ PHASES = {
     "label": "labelling",
     "fit": "fitting",
     "validate": "validating",
+    "pool": "the pool",
+    "describe": "describing structures",
+    "distances": "comparing Coulomb matrices",
+    "similarity": "similarity",
+    "partition": "clustering",
+    "map": "drawing the map",
+    "draw": "choosing structures",
+    "propose": "choosing hyperparameters",
+    "trial": "fitting trials",
+    "test": "testing on held-out structures",
+    "compare": "comparing ways of choosing",
     "idle": "planning",
     "done": "done",
 }
@@ -77,9 +88,10 @@ def doing(moment: Progress) -> str:
 def facts(moment: Progress) -> list[tuple[str, str]]:
     """The other lines of the board: (title, sentence)."""
     rows = [("survival", survival(moment))] if moment.survival[1] else []
-    rows.append(("labels", labels(moment)))
+    if moment.labels or moment.survival[1] or moment.errors is None:
+        rows.append(("labels", labels(moment)))
     if moment.errors is not None:
-        rows.append(("errors", f"{errors(moment)} on the newest labels before training on them"))
+        rows.append(("errors", f"{errors(moment)} on {moment.errors_on}"))
     rows.append(("time", clock(moment)))
     return rows
 
@@ -146,6 +158,8 @@ def line(moment: Progress) -> str:
         fact = f"; {survival(moment)}"
     elif moment.phase == "label":
         fact = f"; labels {labels(moment)}"
-    elif moment.phase == "fit" and moment.errors is not None:
-        fact = f"; {errors(moment)} on the new labels before training on them"
+    elif (moment.phase == "fit" and moment.errors is not None) or (
+        moment.phase == "trial" and moment.errors is not None
+    ):
+        fact = f"; {errors(moment)} on {moment.errors_on}"
     return f"[{clock(moment)}] cycle {moment.cycle}, {doing(moment)}{fact}"

@@ -1,0 +1,53 @@
+"""The certificate: what was chosen and why, and what is known of the potential made of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from athanor.distil.folder import Distillation
+from athanor.distil.verdict import verdicts
+
+VERSION = 1
+
+
+def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
+    """Plain JSON data.
+
+    Errors are RMSE, MAE and maximum: energies in eV/atom, forces in eV/Å, stresses in eV/Å³.
+    """
+    last = found.cycles[-1]
+    pool = found.passed.ground.found if found.passed.ground else {}
+    best = found.best
+    return {
+        "version": VERSION,
+        "name": found.state.name,
+        "stopped_by": stopped_by,
+        "tolerance_meV_per_atom": found.config.stop.energy_rmse_meV,
+        "pool": {key: pool[key] for key in ("n", "atoms", "species", "level", "groups", "notes")}
+        | {"held_out": len(pool["held_out"]), "eligible": len(pool["eligible"])},
+        "similarity": dict(found.similarity),
+        "clusters": {
+            key: best[key]
+            for key in ("delta", "n_clusters", "energy_spread", "ari", "converged", "sizes")
+        },
+        "chosen": {"train": last.n_train, "test": last.n_test, "fraction_of_pool": last.fraction},
+        "hyperparameters": last.trials[last.best].point,
+        "errors": {"test": dict(last.test), "held_out": dict(last.held_out or {}) or None},
+        "learning_curve": [
+            {
+                "cycle": cycle.number,
+                "train": cycle.n_train,
+                "test": cycle.n_test,
+                "fraction_of_pool": cycle.fraction,
+                "trials": len(cycle.trials),
+                "errors": {
+                    "test": dict(cycle.test),
+                    "held_out": dict(cycle.held_out) if cycle.held_out else None,
+                },
+            }
+            for cycle in found.cycles
+        ],
+        "comparison": [asdict(one) for one in verdicts(found.comparison)],
+        "structures": [asdict(one) for one in found.selected().choices],
+    }
