@@ -31,17 +31,24 @@ def mean_within(distances: FloatArray, clusters: IntArray) -> float:
 
 
 def settled_at(
-    mean_distances: Sequence[float] | FloatArray, d_tol: float, patience: int
+    mean_distances: Sequence[float] | FloatArray, d_tol: float, patience: int, *, least: int = 2
 ) -> int | None:
-    """Position of the first mean distance that changes by less than `d_tol` with each cluster more.
+    """Number of clusters from which on the mean distance changes by less than `d_tol` each.
 
     The change is averaged over the next `patience` clusters (one is the paper's rule): which
     outlier has a cluster of its own makes single changes rise and fall by more than d_tol, so that
     one of them is small, or none of several is, by chance. None where it does not settle.
+
+    Parameters
+    ----------
+    mean_distances : of 2, 3, 4 ... clusters.
+    least : number of clusters below which it is not asked. Parts that have nothing in common are
+        all equally far from each other, and their mean distance is settled from the beginning.
     """
     means = np.asarray(mean_distances, dtype=np.float64)
     small = np.abs(means[patience:] - means[:-patience]) < patience * d_tol
-    return int(small.argmax()) if small.any() else None
+    small[: max(0, least - 2)] = False
+    return 2 + int(small.argmax()) if small.any() else None
 
 
 def energy_spreads(energies: FloatArray, clusters: IntArray) -> tuple[float, float] | None:

@@ -35,7 +35,8 @@ class Partition:
     ----------
     clusters : (n,) cluster of each structure, numbered from 0 in the order of first members.
     n_clusters : how many there are.
-    numbers : (m,) numbers of clusters that were tried, 2 to the most there may be.
+    numbers : (m,) numbers of clusters that were tried, 2 to max_clusters or half of the different
+        structures.
     mean_distances : (m,) mean distance between clusters (eq. 13) for each, no unit, below sqrt 2.
     uncertainty : standard deviation of the mean distance at the number chosen, over random starts
         of k-means: what d_tol should not be far below.
@@ -81,12 +82,13 @@ def partition(
     n = _checked(kernel, energies_per_atom, groups)
     distances = distance(kernel)
     distinct = _distinct(distances)
-    most = min(config.max_clusters, distinct)
-    if most < 2:
+    # with fewer than two structures to a cluster there is nothing to choose among
+    most = min(config.max_clusters, max(2, distinct // 2))
+    if distinct < 2:
         found = _one(n)
     else:
         embedding = embed(distances if config.affinity == "distance" else kernel, most)
-        found = _settled(embedding, distances, config, every=distinct == most)
+        found = _settled(embedding, distances, config)
     return _judged(found, distances, energies_per_atom, groups)
 
 
@@ -115,16 +117,14 @@ def best(partitions: Sequence[Partition]) -> int:
     return int(np.argmax([found.separation or 0.0 for found in partitions]))
 
 
-def _settled(
-    embedding: Embedding, distances: FloatArray, config: ClusteringConfig, *, every: bool
-) -> Partition:
-    """The partition where the mean distance settles; `every`: each structure may have its own."""
+def _settled(embedding: Embedding, distances: FloatArray, config: ClusteringConfig) -> Partition:
+    """The partition where the mean distance settles, else that of the most clusters."""
     most = embedding.vectors.shape[1]
     numbers = np.arange(2, most + 1)
     labels = [assign(embedding, int(number)) for number in numbers]
     means = np.array([mean_distance(distances, found) for found in labels])
-    place = settled_at(means, config.d_tol, config.patience)
-    chosen = len(numbers) - 1 if place is None else place
+    place = settled_at(means, config.d_tol, config.patience, least=embedding.parts)
+    chosen = len(numbers) - 1 if place is None else place - 2
     trials, reached = _starts(embedding, distances, config, chosen)
     uncertainty = float(np.std(trials))
     return Partition(
@@ -135,7 +135,7 @@ def _settled(
         uncertainty=uncertainty,
         range=(min(reached), max(reached)),
         converged=place is not None,
-        note="" if every and place is None else _doubt(config, uncertainty, reached, place, most),
+        note=_doubt(config, uncertainty, reached, place, most),
     )
 
 
@@ -146,13 +146,14 @@ def _doubt(
     if place is None:
         return (
             f"the mean distance between clusters still changes by more than d_tol {config.d_tol:g} "
-            f"at {most} clusters; raise max_clusters or d_tol"
+            f"at {most} clusters; raise d_tol"
+            + (", or max_clusters" if most == config.max_clusters else ", or add structures")
         )
     if uncertainty > config.d_tol:
         return (
             f"random starts of k-means alone change the mean distance between clusters by "
-            f"{uncertainty:.1g}, more than d_tol {config.d_tol:g}: {min(reached)} to {max(reached)} "
-            "clusters are as good; raise d_tol if that is too wide"
+            f"{uncertainty:.1g}, more than d_tol {config.d_tol:g}: {min(reached)} to "
+            f"{max(reached)} clusters are as good; raise d_tol if that is too wide"
         )
     return ""
 
@@ -167,11 +168,11 @@ def _starts(
         curve: list[float] = []
         for mean in _curve(embedding, distances, rng):
             curve.append(mean)
-            place = settled_at(curve, config.d_tol, config.patience)
+            place = settled_at(curve, config.d_tol, config.patience, least=embedding.parts)
             if place is not None and len(curve) > chosen:
                 break
         trials.append(curve[chosen])
-        reached.append(2 + (len(curve) - 1 if place is None else place))
+        reached.append(len(curve) + 1 if place is None else place)
     return trials, reached
 
 

@@ -15,6 +15,8 @@ IntArray = NDArray[np.int64]
 
 DENSE = 1500
 """Up to so many structures all of the matrix is decomposed, beyond it only what is needed."""
+LOOSE = 0.1
+"""Largest eigenvalue of the Laplacian that tells of one part more: about its normalised cut."""
 ROUNDS = 100
 """Most rounds of moving structures to the nearest centre."""
 
@@ -34,6 +36,11 @@ class Embedding:
     values: FloatArray
     roots: FloatArray
 
+    @property
+    def parts(self) -> int:
+        """How many nearly unconnected parts the graph has, 1 at least."""
+        return max(1, int((self.values < LOOSE).sum()))
+
     def maps(self, number: int) -> FloatArray:
         """(n, number) coordinates in which structures of one cluster are near each other."""
         return self.vectors[:, :number] / self.roots[:, None]
@@ -45,17 +52,19 @@ def embed(affinity: FloatArray, count: int) -> Embedding:
     What a structure has in common with itself does not count (the diagonal is taken as 0), as is
     usual for graphs; nor does this need a copy of the matrix where n is large.
     """
-    diagonal = np.diag(affinity).copy()
-    degrees = affinity.sum(axis=1) - diagonal
-    degrees[degrees <= 0] = 1.0
+    degrees = affinity.sum(axis=1) - np.diag(affinity)
+    alone = degrees <= 0
+    degrees[alone] = 1.0
     if not np.isfinite(degrees).all():
         raise StructureError("a similarity is not finite; leave out the structure it belongs to")
     roots = np.sqrt(degrees)
     count = min(count, len(affinity))
+    # a structure that is like no other is a part of its own
+    own = alone.astype(np.float64)
     if len(affinity) <= DENSE or count > len(affinity) // 4:
-        values, vectors = _dense(affinity, roots, count)
+        values, vectors = _dense(affinity, roots, own, count)
     else:
-        values, vectors = _iterative(affinity, diagonal, roots, count)
+        values, vectors = _iterative(affinity, roots, own, count)
     order = np.argsort(-values, kind="stable")
     return Embedding(np.ascontiguousarray(vectors[:, order]), 1.0 - values[order], roots)
 
@@ -134,27 +143,32 @@ def _squares(maps: FloatArray, centres: FloatArray) -> FloatArray:
     return found
 
 
-def _dense(affinity: FloatArray, roots: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+def _dense(
+    affinity: FloatArray, roots: FloatArray, own: FloatArray, count: int
+) -> tuple[FloatArray, FloatArray]:
+    """Eigenvalues and vectors of the scaled affinity with `own` on its diagonal."""
     from scipy.linalg import eigh
 
     scaled = affinity / roots[:, None]
     scaled /= roots
-    np.fill_diagonal(scaled, 0.0)
+    np.fill_diagonal(scaled, own)
     n = len(scaled)
     values, vectors = eigh(scaled, subset_by_index=[n - count, n - 1], overwrite_a=True)
     return values, vectors
 
 
 def _iterative(
-    affinity: FloatArray, diagonal: FloatArray, roots: FloatArray, count: int
+    affinity: FloatArray, roots: FloatArray, own: FloatArray, count: int
 ) -> tuple[FloatArray, FloatArray]:
+    """The same by products with the matrix as it is."""
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-    own = diagonal / roots**2
+    # what the product has too much of
+    surplus = np.diag(affinity) / roots**2 - own
 
     def product(x: FloatArray) -> FloatArray:
         flat = x.reshape(-1)
-        return (affinity @ (flat / roots)) / roots - own * flat
+        return (affinity @ (flat / roots)) / roots - surplus * flat
 
     n = len(affinity)
     operator = LinearOperator((n, n), matvec=product, dtype=np.float64)
@@ -163,5 +177,5 @@ def _iterative(
     try:
         values, vectors = eigsh(operator, k=count, which="LA", v0=start, tol=1e-8)
     except ArpackNoConvergence:
-        return _dense(affinity, roots, count)
+        return _dense(affinity, roots, own, count)
     return values, vectors
