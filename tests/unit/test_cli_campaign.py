@@ -263,7 +263,7 @@ def test_lines_tell_the_fact_of_their_phase() -> None:
     label = dataclasses.replace(MOMENT, phase="label", max_labels=None, failed_labels=0)
     assert line(label).endswith("; labels 21 bought")
     fit = dataclasses.replace(MOMENT, phase="fit", errors={"energy_rmse": None})
-    assert "energy not finite, forces not finite on the new labels" in line(fit)
+    assert "energy not finite, forces not finite on the newest labels" in line(fit)
     measuring = dataclasses.replace(MOMENT, phase="validate", remaining_s=5.0, detail="")
     assert line(measuring) == "[1 min 12 s elapsed] cycle 3, validating, 4 of 8 done"
 

@@ -47,11 +47,11 @@ class SearchSection(SearchConfig):
 
     def of_cycle(self, number: int) -> SearchConfig:
         """The search of cycle 1, 2, ..."""
-        if number == 1:
-            return self
-        trials = self.later_trials
-        initial = max(1, min(self.initial, trials // 2))
-        return self.model_copy(update={"trials": trials, "initial": initial})
+        written = self.model_dump(exclude={"later_trials"}, exclude_unset=True)
+        if number > 1:
+            trials = self.later_trials
+            written |= {"trials": trials, "initial": max(1, min(self.initial, trials // 2))}
+        return SearchConfig(**written)
 
 
 class CycleSection(Component):

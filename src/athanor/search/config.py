@@ -31,7 +31,9 @@ class SearchConfig(Component):
 
     @model_validator(mode="after")
     def _check_weight(self) -> Self:
-        if "force_weight" in self.model_fields_set and self.objective == "energy":
+        # a section written out with its defaults is read back
+        default = type(self).model_fields["force_weight"].default
+        if self.force_weight != default and self.objective == "energy":
             raise ValueError(
                 'force_weight has no effect with objective = "energy"; write "weighted"'
             )
