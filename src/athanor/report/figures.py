@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-import re
-import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from athanor.report.canvas import (
+    COOL,
+    EMBER,
+    FAINT,
+    INK,
+    LATTICE_COLOURS,
+    MANY_POINTS,
+    STYLE,
+    figure_of,
+    legend_beside,
+    logarithmic,
+    svg,
+    whole_numbers,
+)
 from athanor.report.content import Panel
 from athanor.structure import FloatArray
 
-INK = "#22262e"
-FAINT = "#8b919c"
-GRID = "#e4e6ea"
-EMBER = "#c2501f"
-COOL = "#1f6f8b"
-LATTICE_COLOURS = ("#c2501f", "#1f6f8b", "#7a5ba6", "#5b8c3a", "#b8860b", "#a23b72")
 STOP_COLOURS = {
     "completed": COOL,
     "grade": EMBER,
@@ -33,41 +35,14 @@ STOP_COLOURS = {
     "nan": "#a23b72",
 }
 VERDICTS = {"trusted": COOL, "worth a label": "#e0a458", "stops the run": EMBER}
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "text.color": INK,
-    "svg.fonttype": "path",
-}
-PIXELS_PER_INCH = 108
 TRIFLE = 0.01
 """Share of the whole work below which a kind of work is not shown by itself."""
-MANY_POINTS = 1500
-"""Scatters with more points are drawn as pixels, or the page would weigh megabytes."""
 
 
 def survival(cycles: Sequence[Sequence[tuple[float, float, str]]], *, unit: str) -> str:
     """How long trajectories lived: per cycle a list of (lived, full schedule, stopped by)."""
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(7.2, 2.9)
+        figure, (axes,) = figure_of(7.2, 2.9)
         planned = [max((full for _, full, _ in runs), default=0.0) for runs in cycles]
         points = [
             (number + offset, lived, stop)
@@ -98,9 +73,9 @@ def survival(cycles: Sequence[Sequence[tuple[float, float, str]]], *, unit: str)
         )
         axes.set(xlabel="cycle", ylabel=unit, xlim=(0.5, len(cycles) + 0.5))
         axes.set_ylim(0, 1.12 * max([*planned, 1e-3]))
-        _whole_numbers(axes, len(cycles))
-        _legend_beside(axes)
-        return _svg(figure, "survival")
+        whole_numbers(axes, len(cycles))
+        legend_beside(axes)
+        return svg(figure, "survival")
 
 
 def errors_per_cycle(
@@ -112,7 +87,7 @@ def errors_per_cycle(
 ) -> str:
     """RMSE on new labels before they were trained on: meV/atom and meV/Å, one value per cycle."""
     with matplotlib.rc_context(STYLE):
-        figure, panels = _figure(7.2, 2.7, columns=2)
+        figure, panels = figure_of(7.2, 2.7, columns=2)
         for axes, values, target, title, colour in (
             (panels[0], energy, energy_target, "energy RMSE, meV/atom", EMBER),
             (panels[1], force, force_target, "force RMSE, meV/Å", COOL),
@@ -140,9 +115,9 @@ def errors_per_cycle(
                     color=FAINT,
                 )
             axes.set(title=title, xlabel="cycle", xlim=(0.5, len(values) + 0.5))
-            _logarithmic(axes, [v for _, v in points] + ([target] if target else []))
-            _whole_numbers(axes, len(values))
-        return _svg(figure, "errors")
+            logarithmic(axes, [v for _, v in points] + ([target] if target else []))
+            whole_numbers(axes, len(values))
+        return svg(figure, "errors")
 
 
 def parity(panels: Sequence[Panel], *, name: str) -> str:
@@ -150,11 +125,11 @@ def parity(panels: Sequence[Panel], *, name: str) -> str:
     with matplotlib.rc_context(STYLE):
         named = any(one.name for panel in panels for one in panel.series)
         width = 2.75 * len(panels) + (1.4 if named else 0.0)
-        figure, all_axes = _figure(width, 2.75, columns=len(panels))
+        figure, all_axes = figure_of(width, 2.75, columns=len(panels))
         for axes, panel in zip(all_axes, panels, strict=True):
             _parity_panel(axes, panel)
-        _legend_beside(all_axes[-1])
-        return _svg(figure, f"parity {name}")
+        legend_beside(all_axes[-1])
+        return svg(figure, f"parity {name}")
 
 
 def _parity_panel(axes: Axes, panel: Panel) -> None:
@@ -187,7 +162,7 @@ def grade_histogram(
 ) -> str:
     """Distribution of extrapolation grades, with the thresholds; grades over 1e6 count as 1e6."""
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(7.2, 2.5)
+        figure, (axes,) = figure_of(7.2, 2.5)
         clipped = np.clip(values, 1e-2, 1e6)
         low, high = np.log10(clipped.min()) - 0.05, np.log10(clipped.max()) + 0.05
         bounds = [0.0, save or np.inf, halt or np.inf, np.inf]
@@ -208,8 +183,8 @@ def grade_histogram(
         axes.xaxis.set_minor_formatter("")
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(False, axis="x")
-        _legend_beside(axes)
-        return _svg(figure, "grades")
+        legend_beside(axes)
+        return svg(figure, "grades")
 
 
 def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
@@ -219,7 +194,7 @@ def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, y
     """
     near = _near(lines)
     with matplotlib.rc_context(STYLE):
-        figure, panels = _figure(7.6, 3.2, columns=2 if len(near) < len(lines) else 1)
+        figure, panels = figure_of(7.6, 3.2, columns=2 if len(near) < len(lines) else 1)
         colours = dict(zip(lines, LATTICE_COLOURS * 9, strict=False))
         for axes, names in zip(panels, (list(lines), near), strict=False):
             for name in names:
@@ -238,7 +213,7 @@ def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, y
         panels[-1].legend(
             handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0
         )
-        return _svg(figure, f"curves {ylabel}")
+        return svg(figure, f"curves {ylabel}")
 
 
 def _near(lines: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
@@ -252,7 +227,7 @@ def _near(lines: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
 def time_spent(cycles: Sequence[Mapping[str, float]]) -> str:
     """Seconds of work per cycle, from cycle 0, by what they were spent on; trifles as one."""
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(7.2, 2.5)
+        figure, (axes,) = figure_of(7.2, 2.5)
         names = list(dict.fromkeys(name for cycle in cycles for name in cycle))
         total = {name: sum(cycle.get(name, 0.0) for cycle in cycles) for name in names}
         least = TRIFLE * sum(total.values())
@@ -269,42 +244,18 @@ def time_spent(cycles: Sequence[Mapping[str, float]]) -> str:
         axes.set(xlabel="cycle", ylabel="seconds of work", xlim=(-0.5, len(cycles) - 0.5))
         axes.set_xticks(np.arange(0, len(cycles), max(1, -(-len(cycles) // 15))))
         axes.grid(False, axis="x")
-        _legend_beside(axes)
-        return _svg(figure, "time")
+        legend_beside(axes)
+        return svg(figure, "time")
 
 
 def label_cost(n_atoms: FloatArray, seconds: FloatArray) -> str:
     """What each label took against its number of atoms."""
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(7.2, 2.4)
+        figure, (axes,) = figure_of(7.2, 2.4)
         axes.scatter(n_atoms, seconds, s=18, color=EMBER, alpha=0.6, lw=0)
         axes.set(xlabel="atoms in the structure", ylabel="seconds per label")
         axes.set_ylim(bottom=0)
-        return _svg(figure, "cost")
-
-
-def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(1, columns, k + 1) for k in range(columns)]
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """The figure as an <svg> element; `name` keeps the ids of several on one page apart."""
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", dpi=180, transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    # the XML prologue has no place inside a page, and its DOCTYPE is a link
-    text = text[text.index("<svg") :]
-    head, body = text.split(">", 1)
-    # letters keep one size over the page: a figure is as wide as it was drawn, or as the page is
-    width = f'style="max-width: {PIXELS_PER_INCH * figure.get_figwidth():.0f}px"'
-    head = re.sub(r'(width|height)="[^"]*"', "", head).replace("<svg", f"<svg {width}", 1)
-    # every figure brings the same names for its letters: on one page they must differ
-    prefix = f"f{zlib.crc32(name.encode()):08x}-"
-    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", body)
-    return f"{head}>{body}"
+        return svg(figure, "cost")
 
 
 def _spread(count: int) -> FloatArray:
@@ -316,33 +267,6 @@ def _stop_name(stop: str) -> str:
     return {"completed": "ran to its end", "nan": "stopped: not finite"}.get(
         stop, f"stopped: {stop}"
     )
-
-
-def _whole_numbers(axes: Axes, count: int) -> None:
-    step = max(1, -(-count // 15))
-    axes.set_xticks(np.arange(1, count + 1, step))
-    axes.grid(False, axis="x")
-
-
-def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis with plain numbers, only where the values span enough for it."""
-    if not values:
-        return
-    low, high = min(values), max(values)
-    if high / low < 5:
-        axes.set_ylim(0, 1.15 * high)
-        return
-    axes.set_yscale("log")
-    axes.set_ylim(0.7 * low, 1.5 * high)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("")
-
-
-def _legend_beside(axes: Axes) -> None:
-    handles, _ = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
 
 
 def _with_prefix(value: float, unit: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from importlib.resources import files
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from athanor.report import figures
@@ -16,15 +17,8 @@ from athanor.validate import PropertyResult
 
 def render(content: Content) -> str:
     """Return the page; every text of the user's is escaped, nothing is linked from outside."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["number"] = number
-    environment.filters["duration"] = duration
-    environment.filters["quantity"] = quantity
     measured = [(r, q) for r in content.properties for q in r.quantities]
-    source = files("athanor.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return template("page.html.j2").render(
         c=content,
         tiles=_tiles(content),
         judged=[(r.title, q) for r, q in measured if q.passed is not None],
@@ -32,9 +26,26 @@ def render(content: Content) -> str:
         figures={name: Markup(svg) for name, svg in _figures(content).items()},
         curve_figures=[(r, Markup(svg)) for r in content.properties if (svg := _curves(r))],
         parities=[(p, Markup(figures.parity(p.panels, name=p.of))) for p in content.parities],
-        usage=_usage(content),
+        usage=usage(content.potential, content.elements),
         total_seconds=_total_seconds(content),
     )
+
+
+def template(name: str) -> Template:
+    """A page of this package; what is put into it is escaped, and a name it lacks is an error."""
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(
+            lambda wanted: files("athanor.report").joinpath(wanted).read_text(encoding="utf-8")
+        ),
+    )
+    environment.filters["number"] = number
+    environment.filters["duration"] = duration
+    environment.filters["quantity"] = quantity
+    return environment.get_template(name)
 
 
 def number(value: float | int | None) -> str:
@@ -162,12 +173,11 @@ def _curves(result: PropertyResult) -> str | None:
     )
 
 
-def _usage(content: Content) -> dict[str, str] | None:
+def usage(folder: str | None, elements: Sequence[str]) -> dict[str, str] | None:
     """Lines to copy, None while there is no potential."""
-    if content.potential is None:
+    if folder is None:
         return None
-    folder = content.potential
-    symbol = content.elements[0] if content.elements else "Al"
+    symbol = elements[0] if elements else "Al"
     python = f"""\
 import athanor
 from ase.build import bulk
