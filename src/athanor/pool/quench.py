@@ -10,7 +10,6 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 from ase.formula import Formula
-from ase.optimize import FIRE
 from pydantic import Field, field_validator, model_validator
 
 from athanor.data.durable import make_folder, sync_folder, writing
@@ -142,6 +141,9 @@ class QuenchPool(PoolConfig):
 
     def _start(self, oracle: Oracle, seed: int, folder: Path) -> tuple[Atoms, np.random.Generator]:
         """A random cell, relaxed so that no atoms are on top of each other, with momenta."""
+        # takes as long to import as all the rest
+        from ase.optimize import FIRE
+
         rng = np.random.default_rng(seed)
         units = self.atoms // sum(self._counts().values())
         symbols = [s for s, count in self._counts().items() for _ in range(units * count)]
