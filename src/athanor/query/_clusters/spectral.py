@@ -129,18 +129,20 @@ def members(clusters: IntArray, number: int) -> Any:
 
 def _means(maps: FloatArray, clusters: IntArray, number: int) -> FloatArray:
     """Centres of clusters, (number, k); of an empty one, infinitely far."""
+    # of so few columns a dense product costs less than setting up a sparse one
+    own = (clusters == np.arange(number)[:, None]).astype(np.float64)
     counts = np.bincount(clusters, minlength=number)
-    sums = np.asarray(members(clusters, number) @ maps)
+    sums = own @ maps
     return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], np.inf)
 
 
 def _squares(maps: FloatArray, centres: FloatArray) -> FloatArray:
     """Squared distances from centres, (n, k), less a term that all centres share; inf is far."""
-    there = np.isfinite(centres).all(axis=1)
-    found = np.full((len(maps), len(centres)), np.inf)
-    known = centres[there]
-    found[:, there] = (maps @ known.T) * -2.0 + np.einsum("ij,ij->i", known, known)
-    return found
+    empty = np.isinf(centres[:, 0])
+    known = np.where(empty[:, None], 0.0, centres)
+    found = maps @ (-2.0 * known.T)
+    found += np.where(empty, np.inf, np.einsum("ij,ij->i", known, known))
+    return np.asarray(found)
 
 
 def _dense(
