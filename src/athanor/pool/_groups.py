@@ -11,8 +11,9 @@ TEMPERATURES = ("plateau", "temperature", "temperature_K", "Temperature", "temp"
 """Names of a plateau; the first that tells frames apart is taken."""
 OTHERS = ("config_type", "group", "phase", "stage", "label")
 """Names of other kinds; the one that tells most frames apart is taken."""
-LARGEST_SHARE = 0.2
-"""Of the frames: more groups than that are no groups but readings, a thermometer's for instance."""
+FEWEST, MOST = 3, 60
+"""Frames of a group on average, and groups: what is beyond is no group but a reading, of a
+thermometer for instance."""
 
 
 def groups_of(
@@ -49,7 +50,7 @@ def groups_of(
 
 
 def _tells_apart(groups: Sequence[str]) -> bool:
-    return 2 <= len(set(groups)) <= max(2, LARGEST_SHARE * len(groups))
+    return 2 <= len(set(groups)) <= min(MOST, max(2, len(groups) / FEWEST))
 
 
 def _text(value: Any) -> str:
