@@ -83,8 +83,9 @@ def _range(path: Path, mark: Mapping[str, Any], at: str) -> Dimension:
     if log and low <= 0:
         raise ConfigError(f"{at}: log = true needs low above 0, and it is {low}")
     if step is None:
-        whole = isinstance(low, int) and isinstance(high, int)
-        return Dimension(path, low, high, log=log, integer=whole)
+        if isinstance(low, int) and isinstance(high, int):
+            return Dimension(path, low, high, log=log, integer=True)
+        return Dimension(path, float(low), float(high), log=log)
     _check_step(low, high, step, log=log, at=at)
     return Dimension(path, low, high, integer=True, step=step)
 

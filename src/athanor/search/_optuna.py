@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -66,16 +67,21 @@ class Model:
         )
 
 
+def require_extra(method: Method) -> None:
+    """Raise MissingExtraError unless what the method needs is there; imports nothing."""
+    for library in _NEEDS[method]:
+        if library in sys.modules:
+            present = sys.modules[library] is not None
+        else:
+            present = importlib.util.find_spec(library) is not None
+        if not present:
+            raise MissingExtraError(library, "search")
+
+
 def model_of(
     space: SearchSpace, results: Sequence[tuple[Point, float]], method: Method, *, seed: int
 ) -> Model | None:
-    """The model of these results; None where there are none, or for random search.
-
-    Raises MissingExtraError without Optuna, or without torch for Gaussian processes.
-    """
-    for library in _NEEDS[method]:
-        if importlib.util.find_spec(library) is None:
-            raise MissingExtraError(library, "search")
+    """The model of these results; None where there are none, or for random search."""
     if method == "random" or not results:
         return None
     model = Model(space, method, seed=seed)
@@ -112,10 +118,9 @@ def _quiet() -> Iterator[None]:
     log = logging.getLogger("optuna")
     level = log.level
     with warnings.catch_warnings():
-        with contextlib.suppress(ImportError):
-            from optuna.exceptions import ExperimentalWarning
+        from optuna.exceptions import ExperimentalWarning
 
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", ExperimentalWarning)
         # a warning there says only that greenlet would make it faster
         log.setLevel(logging.ERROR)
         try:

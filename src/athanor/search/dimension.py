@@ -72,13 +72,18 @@ class Dimension:
         """What stands for the field in the example: the middle of the range, the first choice."""
         return self.choices[0] if self.choices else self.at(0.5)
 
+    def canonical(self, value: Any) -> Any:
+        """A value as points have it: rounded, an integer without a point."""
+        return value if self.choices else self.nearest(value)
+
     @property
     def tried(self) -> tuple[Any, ...]:
         """Values that stand for all: middle, ends, and next to an end; every choice."""
         if self.choices:
             return self.choices
-        found = [self.middle, self.plain(self.low), self.plain(self.high)]
-        return (*found, self.value(1)) if self.integer else tuple(found)
+        # besides the middle, a number that is no integer by chance; the one beside an end
+        inside = self.value(1) if self.integer else self.at(0.38197)
+        return self.middle, self.plain(self.low), self.plain(self.high), inside
 
     def plain(self, bound: float) -> float | int:
         """A bound as the recipe gets it."""
@@ -106,4 +111,4 @@ class Dimension:
 
 def as_text(value: Any) -> str:
     """A value as JSON with sorted keys: equal for what is equal, and 1, 1.0 and true differ."""
-    return json.dumps(value, sort_keys=True)
+    return json.dumps(value, sort_keys=True, default=str)

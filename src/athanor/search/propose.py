@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from athanor.search._optuna import model_of
+from athanor.search._optuna import model_of, require_extra
 from athanor.search.config import SearchConfig
 from athanor.search.space import Point, SearchSpace, key
 
@@ -25,7 +25,12 @@ _ENUMERATED = 4096
 
 
 def propose(
-    space: SearchSpace, seen: Sequence[Result], config: SearchConfig, *, seed: int
+    space: SearchSpace,
+    seen: Sequence[Result],
+    config: SearchConfig,
+    *,
+    seed: int,
+    first: Sequence[Mapping[str, Any]] = (),
 ) -> list[Point]:
     """The points to try next: none of `seen`, none twice; none at all when the search has ended.
 
@@ -34,20 +39,24 @@ def propose(
     is half done the rest comes: a search that was cut short goes on as if it had not been.
 
     `seen` lists finished rounds before later ones. A failed trial counts as bad as the worst.
+    `first` are points to begin with, such as the best of an earlier search; they count as initial.
     Fewer or no points come when a space has no more of them.
 
     Raises ConfigError for results of another space, MissingExtraError without Optuna (or torch).
     """
-    _check(space, seen)
+    require_extra(config.method)
+    seen = [(space.canonical(point), score) for point, score in seen]
+    begin = [space.canonical(point) for point in first]
     room = config.trials - len(seen)
     if room <= 0:
         return []
     known = {key(point) for point, _ in seen}
     begun = _begun(len(seen), config)
-    new = [one for one in _round(space, seen[:begun], config, seed=seed) if key(one) not in known]
+    points = _round(space, seen[:begun], config, seed=seed, first=begin)
+    new = [point for point in points if key(point) not in known]
     if not new and begun < len(seen):
-        # results that no round of ours proposed fill this one
-        new = _round(space, seen, config, seed=seed)
+        # the round was filled by results that were not proposed here
+        new = _round(space, seen, config, seed=seed, first=begin)
     return new[:room]
 
 
@@ -58,11 +67,6 @@ def best(seen: Sequence[Result]) -> tuple[Point, float] | None:
     return min(good, key=lambda one: one[1]) if good else None
 
 
-def _check(space: SearchSpace, seen: Sequence[Result]) -> None:
-    for point, _ in seen:
-        space.require(point)
-
-
 def _begun(count: int, config: SearchConfig) -> int:
     """How many results there were when the round began that `count` results belong to."""
     if count < config.initial:
@@ -71,21 +75,25 @@ def _begun(count: int, config: SearchConfig) -> int:
 
 
 def _round(
-    space: SearchSpace, seen: Sequence[Result], config: SearchConfig, *, seed: int
+    space: SearchSpace,
+    seen: Sequence[Result],
+    config: SearchConfig,
+    *,
+    seed: int,
+    first: Sequence[Point],
 ) -> list[Point]:
     """The whole round that follows these results."""
     known = {key(point) for point, _ in seen}
     if len(seen) < config.initial:
-        spread = _fresh(_candidates(space, seed=seed), space, known)
-        return list(itertools.islice(spread, config.initial - len(seen)))
+        even = itertools.chain(first, _candidates(space, seed=seed))
+        return list(itertools.islice(_fresh(even, space, known), config.initial - len(seen)))
     own = int(np.random.SeedSequence([seed, len(seen)]).generate_state(1)[0])
     others = list(_candidates(space, seed=own))
     model = model_of(space, _scored(seen), config.method, seed=own)
     chosen: list[Point] = []
     for _ in range(config.batch):
-        wanted = model.ask() if model else others[0]
-        near = sorted(others, key=partial(space.distance, wanted)) if model else others
-        point = next(_fresh(itertools.chain([wanted], near), space, known), None)
+        wanted = _around(space, model.ask(), others) if model else iter(others)
+        point = next(_fresh(wanted, space, known), None)
         if point is None:
             break
         chosen.append(point)
@@ -93,6 +101,12 @@ def _round(
         if model:
             model.expect(point)
     return chosen
+
+
+def _around(space: SearchSpace, point: Point, others: Sequence[Point]) -> Iterator[Point]:
+    """The point, then the others from near to far: what to take when it is known or refused."""
+    yield point
+    yield from sorted(others, key=partial(space.distance, point))
 
 
 def _candidates(space: SearchSpace, *, seed: int) -> Iterator[Point]:

@@ -58,8 +58,8 @@ class SearchSpace:
 
     def table(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """The recipe's table with the values of a point; ConfigError for one of another space."""
-        self.require(point)
-        return _with(self.example, {one.path: point[one.name] for one in self.dimensions})
+        values = self.canonical(point)
+        return _with(self.example, {one.path: values[one.name] for one in self.dimensions})
 
     def recipe(self, point: Mapping[str, Any]) -> PotentialConfig:
         """The recipe at a point; ConfigError where the recipe refuses it."""
@@ -83,13 +83,14 @@ class SearchSpace:
             one.number(point[one.name]) is not None for one in self.dimensions
         )
 
-    def require(self, point: Mapping[str, Any]) -> None:
-        """Raise ConfigError for a point of another space."""
+    def canonical(self, point: Mapping[str, Any]) -> Point:
+        """The point with floats rounded, integers exact; ConfigError for one of another space."""
         if not self.holds(point):
             raise ConfigError(
                 f"{self.where}: {as_text(dict(point))} is no point of this search over "
                 f"{', '.join(one.name for one in self.dimensions)}; give what `propose` gave"
             )
+        return {one.name: one.canonical(point[one.name]) for one in self.dimensions}
 
     def distance(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
         """Between 0 and the number of dimensions: shares of each range, 1 for another choice."""
@@ -161,7 +162,7 @@ def _continuous(
         _recipe(_with(example, {one.path: one.low + 0.5}), package, where)
     except ConfigError:
         return one
-    return dataclasses.replace(one, integer=False)
+    return dataclasses.replace(one, low=float(one.low), high=float(one.high), integer=False)
 
 
 def _check(one: Dimension, example: Mapping[str, Any], package: str, *, where: str) -> None:
@@ -170,11 +171,18 @@ def _check(one: Dimension, example: Mapping[str, Any], package: str, *, where: s
         try:
             _recipe(_with(example, {one.path: value}), package, where)
         except ConfigError as error:
-            step = one.integer and one.step is None and value not in (one.low, one.high)
             raise ConfigError(
                 f"{error}; {as_text(value)} was tried because the range of {one.name} holds it: "
-                f"{'give a step' if step else 'change the range'}"
+                f"{_remedy(one, value)}"
             ) from None
+
+
+def _remedy(one: Dimension, value: Any) -> str:
+    if one.choices:
+        return "leave that choice out"
+    if value in (one.low, one.high):
+        return "move that end"
+    return "give a step" if one.integer else "for integers, write low and high as integers"
 
 
 def _recipe(table: Mapping[str, Any], package: str, where: str) -> PotentialConfig:
