@@ -79,17 +79,17 @@ def test_the_points_are_those_of_another_process() -> None:
     seen = [(point, plain_bowl(point)) for point in propose(PLAIN, [], config(), seed=1)]
     code = (
         "import sys, json\n"
+        "sys.path.insert(0, sys.argv[2])\n"
         "from test_search_propose import PLAIN, config\n"
         "from athanor.search.propose import propose\n"
         "print(json.dumps(propose(PLAIN, json.loads(sys.argv[1]), config(), seed=1)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(seen)],
+        [sys.executable, "-c", code, json.dumps(seen), str(Path(__file__).parent)],
         capture_output=True,
         text=True,
         check=True,
         timeout=500,
-        cwd=Path(__file__).parent,
     )
     assert json.loads(done.stdout) == propose(PLAIN, seen, config(), seed=1)
     assert done.stderr == ""
