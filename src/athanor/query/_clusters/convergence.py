@@ -27,7 +27,10 @@ def mean_within(distances: FloatArray, clusters: IntArray) -> float:
     own = members(clusters, int(clusters.max()) + 1)
     counts = np.bincount(clusters)
     pairs = float((counts * (counts - 1)).sum())
-    return float((own.T @ (own @ distances)).diagonal().sum()) / pairs if pairs else 0.0
+    if not pairs:
+        return 0.0
+    sums = np.asarray(own @ distances)
+    return float(sums[clusters, np.arange(len(clusters))].sum()) / pairs
 
 
 def settled_at(
