@@ -14,6 +14,12 @@ def report_of(folder: Path) -> str:
     FormatError : its journal or an artefact is damaged.
     """
     # matplotlib and jinja2 take a second to import, which only a report should cost
+    from athanor.distil.folder import distillation
+
+    if (found := distillation(folder)) is not None:
+        from athanor.report.distilled import distilled_report
+
+        return distilled_report(found)
     from athanor.report.gather import content_of
     from athanor.report.page import render
 

@@ -43,6 +43,8 @@ STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "text.color": INK,
+    # names of groups and choices are the user's: a dollar sign in them is no formula
+    "text.parse_math": False,
     "svg.fonttype": "path",
 }
 PIXELS_PER_INCH = 108

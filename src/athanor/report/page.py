@@ -43,6 +43,7 @@ def template(name: str) -> Template:
         ),
     )
     environment.filters["number"] = number
+    environment.filters["milli"] = milli
     environment.filters["duration"] = duration
     environment.filters["quantity"] = quantity
     return environment.get_template(name)
@@ -64,6 +65,11 @@ def number(value: float | int | None) -> str:
     else:
         text = f"{value:.3e}"
     return text.replace("-", "−")
+
+
+def milli(value: float | None) -> str:
+    """Write a thousandth of a unit for people: eV as meV."""
+    return number(None if value is None else 1000 * value)
 
 
 def quantity(value: float | None, unit: str) -> str:
