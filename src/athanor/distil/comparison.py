@@ -59,17 +59,7 @@ def compare(
     cycle = draw.cycle
     arms = [(arm, seed) for arm, seed in arms_of(course) if arm != "soap" or clusters[arm][0]]
     draws = [
-        draw_task(
-            course.config,
-            pool,
-            similarity,
-            arm=arm,
-            seed=seed,
-            cycle=cycle,
-            partition=clusters[arm][0],
-            delta=clusters[arm][1],
-            like=draw,
-        )
+        _drawn(course, pool, similarity, arm=arm, seed=seed, clusters=clusters[arm], like=draw)
         for arm, seed in arms
     ]
     course.need(draws, phase="compare", cycle=cycle)
@@ -84,6 +74,30 @@ def compare(
     return tuple(
         Entry(arm, seed, one.id, trial.id, tests[trial.id].id if trial.id in tests else "")
         for (arm, seed), one, trial in zip(arms, draws, trials, strict=True)
+    )
+
+
+def _drawn(
+    course: Course,
+    pool: Task,
+    similarity: Task,
+    *,
+    arm: str,
+    seed: int,
+    clusters: tuple[Task | None, float],
+    like: Task,
+) -> Task:
+    partition, delta = clusters
+    return draw_task(
+        course.config,
+        pool,
+        similarity,
+        arm=arm,
+        seed=seed,
+        cycle=like.cycle,
+        partition=partition,
+        delta=delta,
+        like=like,
     )
 
 

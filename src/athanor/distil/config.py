@@ -162,10 +162,8 @@ class DistilConfig:
                 'kind = "file"'
             )
         table = table_of(tables, "potential", where)
-        space, plain = marked(table, where=f"{where}: [potential]")
-        example = choose(
-            "athanor.potentials", PotentialConfig, plain, where=f"{where}: [potential]"
-        )
+        where_potential = f"{where}: [potential]"
+        space, plain = marked(table, where=where_potential)
         return cls(
             campaign=_parsed(CampaignSection, tables, "campaign", where),
             pool=pool,
@@ -173,13 +171,11 @@ class DistilConfig:
             query=_clustering(tables, where),
             potential=table,
             space=space,
-            example=example,
+            example=choose("athanor.potentials", PotentialConfig, plain, where=where_potential),
             search=_parsed(SearchSection, tables, "search", where),
             cycle=_parsed(CycleSection, tables, "cycle", where),
             stop=_parsed(StopSection, tables, "stop", where),
-            compare=_parsed(CompareSection, tables, "compare", where)
-            if "compare" in tables
-            else None,
+            compare=_optional(CompareSection, tables, "compare", where),
             source=source,
         )
 
@@ -209,6 +205,10 @@ def _parsed(kind: type[Any], tables: Mapping[str, Any], name: str, where: str) -
     """An optional section: its defaults where it is not written."""
     table = table_of(tables, name, where) if name in tables else {}
     return kind.parse(table, where=f"{where}: [{name}]")
+
+
+def _optional(kind: type[Any], tables: Mapping[str, Any], name: str, where: str) -> Any:
+    return _parsed(kind, tables, name, where) if name in tables else None
 
 
 def _clustering(tables: Mapping[str, Any], where: str) -> ClusteringConfig:
