@@ -21,6 +21,7 @@ GRID = "#e4e6ea"
 EMBER = "#c2501f"
 COOL = "#1f6f8b"
 LATTICE_COLOURS = ("#c2501f", "#1f6f8b", "#7a5ba6", "#5b8c3a", "#b8860b", "#a23b72")
+PALE_COLOURS = ("#e39a6c", "#63b0c9", "#b39bdb", "#9cc97c", "#e3c155", "#d67fae")
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,

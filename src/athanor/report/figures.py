@@ -17,6 +17,7 @@ from athanor.report.canvas import (
     INK,
     LATTICE_COLOURS,
     MANY_POINTS,
+    PALE_COLOURS,
     STYLE,
     figure_of,
     legend_beside,
@@ -235,7 +236,8 @@ def time_spent(cycles: Sequence[Mapping[str, float]]) -> str:
         groups.append([name for name in names if total[name] <= least])
         x = np.arange(len(cycles))
         bottom = np.zeros(len(cycles))
-        for group, colour in zip(groups, (*LATTICE_COLOURS, FAINT) * 9, strict=False):
+        colours = [*((*LATTICE_COLOURS, *PALE_COLOURS) * 9)[: len(groups) - 1], FAINT]
+        for group, colour in zip(groups, colours, strict=True):
             heights = np.array([sum(cycle.get(name, 0.0) for name in group) for cycle in cycles])
             if group:
                 label = group[0] if len(group) == 1 else "all else"

@@ -179,17 +179,25 @@ def _curves(result: PropertyResult) -> str | None:
     )
 
 
-def usage(folder: str | None, elements: Sequence[str]) -> dict[str, str] | None:
-    """Lines to copy, None while there is no potential."""
+def usage(
+    folder: str | None, elements: Sequence[str], *, structures: str | None = None
+) -> dict[str, str] | None:
+    """Lines to copy, None while there is no potential.
+
+    The structure in them is the first of a file if one is named, else a crystal.
+    """
     if folder is None:
         return None
     symbol = elements[0] if elements else "Al"
+    source, atoms = "from ase.build import bulk", f"bulk({symbol!r})"
+    if structures is not None:
+        source, atoms = "from ase.io import read", f"read({structures!r}, 0)"
     python = f"""\
 import athanor
-from ase.build import bulk
+{source}
 
 potential = athanor.load({folder!r})
-atoms = bulk({symbol!r})
+atoms = {atoms}
 atoms.calc = athanor.calculator(potential)
 
 print(atoms.get_potential_energy())   # eV

@@ -178,5 +178,5 @@ class Content:
         if self.last is None:
             return None
         if self.last.held_out is None:
-            return self.last.test, "its own test structures"
+            return self.last.test, "test structures"
         return self.last.held_out, "held-out structures"

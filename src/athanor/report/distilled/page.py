@@ -39,7 +39,12 @@ def render(content: Content) -> str:
             "both": "both the cycle's own test structures and held-out ones",
         }[content.judged_on],
         point=[(name, _plain(value)) for name, value in content.point.items()],
-        usage=usage(content.potential, content.elements),
+        usage=usage(
+            content.potential,
+            content.elements,
+            # not every element makes a crystal by its name alone
+            structures=f"{content.folder}/selected.extxyz",
+        ),
         total_seconds=_total(content),
     )
 
@@ -55,10 +60,10 @@ def _tiles(content: Content) -> list[tuple[str, str, str]]:
     if content.errors is not None:
         errors, on = content.errors
         energy, force = errors["energy_rmse"], errors["forces_rmse"]
-        on = on.removesuffix(" structures")
-        bound = f"tolerance {1000 * content.tolerance:g}"
-        tiles.append((milli(energy), "energy RMSE, meV/atom", f"{on}; {bound}"))
-        tiles.append((number(force), "force RMSE, eV/Å", on))
+        met = energy is not None and energy <= content.tolerance
+        bound = f"tolerance {1000 * content.tolerance:g} {'met' if met else 'missed'}"
+        tiles.append((milli(energy), "energy RMSE, meV/atom", f"on {on}: {bound}"))
+        tiles.append((number(force), "force RMSE, eV/Å", f"on {on}"))
     if content.clusters is not None:
         ari = content.clusters.ari
         remark = f"at δ = {content.clusters.delta:g}"

@@ -10,9 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
-from athanor.report.canvas import LATTICE_COLOURS
+from athanor.report.canvas import LATTICE_COLOURS, PALE_COLOURS
 
-PALE = ("#e39a6c", "#63b0c9", "#b39bdb", "#9cc97c", "#e3c155", "#d67fae")
 TURN = 0.618034
 """Of the circle of hues from one to the next: the golden ratio never comes back to one."""
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -20,7 +19,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 def colours(count: int) -> list[str]:
     """As many colours that differ, the first ones those of the page."""
-    named = [*LATTICE_COLOURS, *PALE]
+    named = [*LATTICE_COLOURS, *PALE_COLOURS]
     if count <= len(named):
         return named[:count]
     hues = [(k * TURN) % 1.0 for k in range(count)]

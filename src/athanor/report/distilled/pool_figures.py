@@ -250,6 +250,8 @@ def convergence(found: Convergence) -> str:
         if len(change):
             right.plot(numbers[: len(change)], np.maximum(change, 1e-7), color=COOL, lw=1.4)
             right.set_yscale("log")
+            right.yaxis.set_major_formatter("{x:g}")
+            right.yaxis.set_minor_formatter("")
         title = "its change per cluster added"
         if found.patience > 1:
             title += f", over the next {found.patience}"
