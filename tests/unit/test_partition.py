@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -337,6 +337,9 @@ def test_the_best_partition_has_the_lowest_spread() -> None:
     bad = partition(kernel, mixed, CONFIG)
     assert good.energy_spread_by_structure < bad.energy_spread_by_structure
     assert best([bad, good, good]) == 1
+    finer = replace(good, converged=False, energy_spread_by_structure=1e-9)
+    assert best([finer, replace(good, converged=True)]) == 1
+    assert best([finer, replace(finer, energy_spread_by_structure=1e-12)]) == 1
     unknown = partition(np.eye(len(labels)) * 0.5 + 0.5, None, CONFIG)
     assert best([unknown, bad]) == 1
     blind = partition(kernel, None, CONFIG)
@@ -373,3 +376,19 @@ def test_the_rand_index_is_scikit_learn_s(monkeypatch) -> None:
     monkeypatch.setitem(extra.sys.modules, "sklearn.metrics", None)
     with pytest.raises(MissingExtraError, match=r"athanor\[clustering\]"):
         rand_index(groups, clusters)
+
+
+def test_many_structures_need_one_matrix_beside_the_kernel() -> None:
+    """What the forecast counts on: of 10,000 structures a matrix is 0.8 GB."""
+    import tracemalloc
+
+    n = spectral.DENSE + 100
+    points, labels = heaps(np.random.default_rng(1), number=4, each=n // 4)
+    kernel = similarity(points, reach=3.0)
+    tracemalloc.start()
+    found = partition(kernel, labels * 1.0, ClusteringConfig(max_clusters=5))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.25 * 8 * n**2
+    assert energy_spreads(labels * 1.0, found.clusters) is not None
+    assert same(divided(kernel, 4, CONFIG), labels)

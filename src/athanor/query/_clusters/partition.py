@@ -105,16 +105,21 @@ def divided(kernel: FloatArray, number: int, config: ClusteringConfig) -> IntArr
 def best(partitions: Sequence[Partition]) -> int:
     """Position of the partition with the lowest energy spread by structure, the first of equals.
 
-    Over clusters alone, as printed, outliers in clusters of two or three beside all others in one
-    cluster would win. Where energies are not known it is the one whose clusters are farthest apart
-    for their size.
+    One that settled goes before any that did not, which has the most clusters and therefore the
+    least spread. Over clusters alone, as printed, outliers in clusters of two or three beside all
+    others in one cluster would win. Where energies are not known it is the one whose clusters are
+    farthest apart for their size.
     """
     if not partitions:
         raise ConfigError("there is no partition to choose from; scan one delta at least")
-    spreads = [found.energy_spread_by_structure for found in partitions]
-    if any(spread is not None for spread in spreads):
-        return int(np.argmin([np.inf if spread is None else spread for spread in spreads]))
-    return int(np.argmax([found.separation or 0.0 for found in partitions]))
+    spreads = [one.energy_spread_by_structure for one in partitions]
+    if all(spread is None for spread in spreads):
+        return int(np.argmax([one.separation or 0.0 for one in partitions]))
+    ranks = [
+        (spread is None, not one.converged, spread or 0.0)
+        for one, spread in zip(partitions, spreads, strict=True)
+    ]
+    return ranks.index(min(ranks))
 
 
 def _settled(embedding: Embedding, distances: FloatArray, config: ClusteringConfig) -> Partition:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MATRICES = 4
 """(n, n) arrays that live at once: both kernels, their sum, and distances (12) or a workspace."""
+BASE = 200_000_000
+"""Bytes of Python, the libraries and small arrays."""
 SOAP_PER_ATOM = {"polynomial": 1e-3, "gto": 1.8e-4}
 """Seconds, two species, default sizes, in silica; as measured."""
 CITYBLOCK = 4.7e-10
@@ -82,7 +84,7 @@ def forecast(
         + (len(parts) + 1) * n * (MATRIX * largest**2 + eigenvalues),
         "partitions": len(config.deltas) * (n**2 * min(config.max_clusters, n) * 4e-9 + 0.1),
     }
-    return SimilarityForecast(matrices + held, 16 * width * row + 8 * width**2, seconds)
+    return SimilarityForecast(BASE + matrices + held, 16 * width * row + 8 * width**2, seconds)
 
 
 def blocks(
