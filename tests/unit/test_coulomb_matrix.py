@@ -9,14 +9,15 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from athanor.errors import StructureError
+from athanor.errors import ConfigError, StructureError
+from athanor.query._similarity import memory
 from athanor.query._similarity.coulomb import (
     coulomb_distances,
     coulomb_matrix,
     coulomb_rows,
     minimum_image,
 )
-from athanor.query._similarity.memory import blocks, forecast
+from athanor.query._similarity.memory import blocks, check_memory, forecast
 from athanor.query.clustering import ClusteringConfig
 from athanor.structure import FloatArray
 from athanor.testing import structures as made
@@ -205,3 +206,17 @@ def test_the_forecast_of_a_large_pool_fits_eight_gigabytes() -> None:
     assert " min" in forecast(1000, 300, config, n_species=2).sentence()
     for n in (1, 2, 100):
         assert forecast(n, 50, config).bytes <= forecast(n + 1, 50, config).bytes
+
+
+def test_a_pool_that_does_not_fit_is_refused_before_it_begins(monkeypatch) -> None:
+    said = forecast(10_000, 300, ClusteringConfig(), n_species=2)
+    for free in (None, said.bytes, 10 * said.bytes):
+        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        check_memory(said, 10_000)
+    for free, fitting in ((said.bytes // 4, 4500), (10**6, 0)):
+        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        with pytest.raises(ConfigError, match=r"10000 structures need 3\.5 GB") as found:
+            check_memory(said, 10_000)
+        told = int(str(found.value).split("at most about ")[1].split(",")[0])
+        assert told == pytest.approx(fitting, abs=300)
+        assert forecast(told, 300, ClusteringConfig(), n_species=2).bytes <= free or told == 0

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from athanor.errors import ConfigError
+from athanor.potentials._mtp.cost import free_memory
 from athanor.query._similarity.coulomb import Ordering, row_length
 from athanor.query._similarity.soap import n_features
 
@@ -85,6 +87,19 @@ def forecast(
         "partitions": len(config.deltas) * (n**2 * min(config.max_clusters, n) * 4e-9 + 0.1),
     }
     return SimilarityForecast(BASE + matrices + held, 16 * width * row + 8 * width**2, seconds)
+
+
+def check_memory(said: SimilarityForecast, n_structures: int) -> None:
+    """Raise ConfigError when the similarities of a pool do not fit into the memory that is free."""
+    free = free_memory()
+    if free is None or said.bytes <= free:
+        return
+    fitting = int(n_structures * math.sqrt(max(0.0, (free - BASE) / said.bytes)))
+    raise ConfigError(
+        f"the similarities of {n_structures} structures need {_size(said.bytes)} of memory and "
+        f"{_size(free)} are free: take every n-th frame, at most about {fitting}, or use a machine "
+        "with more"
+    )
 
 
 def blocks(
