@@ -1,4 +1,4 @@
-"""A small distillation for tests: aluminium shaken at three amplitudes, learned by Lennard-Jones."""
+"""A small distillation for tests: shaken aluminium, learned by Lennard-Jones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-GROUPS = {"plateau 300 <b>": 0.03, "plateau $1000$": 0.15, "ramp_2000": 0.35}
+GROUPS = {"plateau 300 <b>": 0.02, "plateau $1000$": 0.08, "_ramp 2000": 0.2}
 EACH = 12
 
 

@@ -52,6 +52,9 @@ PIXELS_PER_INCH = 108
 MANY_POINTS = 1500
 """Scatters with more points are drawn as pixels, or the page would weigh megabytes."""
 
+MANY_DECADES = 1e3
+"""Factor spanned beyond which only powers of ten are named."""
+
 
 def figure_of(width: float, height: float, *, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of so many inches, with axes side by side."""
@@ -95,7 +98,8 @@ def logarithmic(axes: Axes, values: Sequence[float]) -> None:
         return
     axes.set_yscale("log")
     axes.set_ylim(0.7 * low, 1.5 * high)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    subs = (1.0, 2.0, 5.0) if high / low < MANY_DECADES else (1.0,)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("")
 

@@ -174,9 +174,9 @@ class Content:
 
     @property
     def errors(self) -> tuple[Errors, str] | None:
-        """Errors of the latest potential and on what: held-out structures where there are any."""
+        """Errors of the latest potential and on what, in short: held-out structures if any."""
         if self.last is None:
             return None
         if self.last.held_out is None:
             return self.last.test, "test structures"
-        return self.last.held_out, "held-out structures"
+        return self.last.held_out, "held out"

@@ -226,5 +226,9 @@ def _strip(axes: Axes, verdicts: Sequence[Verdict], factor: float) -> None:
             ends = [factor * one.low, factor * one.high]
             axes.plot(ends, [row + 0.14] * 2, color=INK, lw=1.6)
     axes.set_ylim(len(verdicts) - 0.5, -0.5)
+    # no error is negative, and two seeds can give an interval that dwarfs what was measured
+    low, high = axes.get_xlim()
+    most = factor * max((value for one in verdicts for value in one.values), default=high)
+    axes.set_xlim(max(low, 0.0), min(high, 2.0 * most))
     axes.grid(False, axis="y")
     axes.locator_params(axis="x", nbins=6)

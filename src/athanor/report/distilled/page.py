@@ -62,8 +62,8 @@ def _tiles(content: Content) -> list[tuple[str, str, str]]:
         energy, force = errors["energy_rmse"], errors["forces_rmse"]
         met = energy is not None and energy <= content.tolerance
         bound = f"tolerance {1000 * content.tolerance:g} {'met' if met else 'missed'}"
-        tiles.append((milli(energy), "energy RMSE, meV/atom", f"on {on}: {bound}"))
-        tiles.append((number(force), "force RMSE, eV/Å", f"on {on}"))
+        tiles.append((milli(energy), "energy RMSE, meV/atom", f"{on}; {bound}"))
+        tiles.append((number(force), "force RMSE, eV/Å", on))
     if content.clusters is not None:
         ari = content.clusters.ari
         remark = f"at δ = {content.clusters.delta:g}"

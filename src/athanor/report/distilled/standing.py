@@ -44,7 +44,7 @@ def sentence_of(found: Distillation) -> str:
         return f"The tolerance is met{judge[stop.judged_on]}: with {used}, against {tolerance}."
     limits = {
         "whole_pool": "All of the pool that may be chosen was used",
-        "max_fraction": f"It stopped at its limit of {100 * stop.max_fraction:g} % of the pool",
+        "max_fraction": f"It stopped at its limit of {_percent(stop.max_fraction)} of the pool",
         "max_cycles": f"It stopped at its limit of {stop.max_cycles} cycles",
         "max_hours": f"It stopped at its limit of {stop.max_hours} hours",
     }
@@ -88,8 +88,8 @@ def _inside_cycle(found: Distillation) -> bool:
 def _used(found: Distillation, last: Cycle) -> str:
     pool = found.ground.found["n"] if found.ground is not None else 0
     return (
-        f"{last.n_train + last.n_test} of {pool} structures ({100 * last.fraction:.3g} % of the "
-        f"pool; {last.n_train} fitted, {last.n_test} for testing)"
+        f"{last.n_train + last.n_test} of {pool} structures ({_percent(last.fraction)} of the pool; "
+        f"{last.n_train} fitted, {last.n_test} for testing)"
     )
 
 
@@ -105,3 +105,8 @@ def _errors(last: Cycle) -> str:
 def _milli(errors: Errors) -> str:
     value = errors["energy_rmse"]
     return "not finite" if value is None else f"{1000 * value:.3g}"
+
+
+def _percent(share: float) -> str:
+    """With a space that does not break."""
+    return f"{100 * share:.3g}\u00a0%"
