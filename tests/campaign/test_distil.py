@@ -238,10 +238,25 @@ def test_another_campaign_is_refused(make: Make, tmp_path: Path) -> None:
         run(make(cycle={"fraction": 0.3}), tmp_path / "folder")
 
 
-def test_every_trial_fails(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = make(potential={"kind": "mtp", "level": 2, "max_dist": {"low": 1.0, "high": 1.5}})
-    with pytest.raises(AthanorError, match=r"every trial of the search failed; the first said"):
-        run(config, tmp_path / "folder")
+def stubborn(most: int) -> dict[str, Any]:
+    return {"kind": "stubborn", "most": most, "size": {"low": 1, "high": 4}}
+
+
+def test_every_trial_fails(make: Make, tmp_path: Path) -> None:
+    words = r"every trial of the search failed; the first said: \d coefficients are too many for me"
+    for _ in range(2):  # and they are tried again
+        with pytest.raises(AthanorError, match=words):
+            run(make(potential=stubborn(0)), tmp_path / "folder")
+
+
+def test_some_trials_fail(make: Make, tmp_path: Path) -> None:
+    search = {"trials": 4, "initial": 4}
+    run(make(potential=stubborn(2), search=search, stop={"max_cycles": 1}), tmp_path / "folder")
+    (cycle,) = Distillation(tmp_path / "folder").cycles
+    assert sorted(trial.point["size"] for trial in cycle.trials) == [1, 2, 3, 4]
+    for trial in cycle.trials:
+        assert (trial.score is None) == (trial.point["size"] > 2) == bool(trial.reason)
+    assert cycle.trials[cycle.best].point["size"] <= 2
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
@@ -16,14 +16,26 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator
 
 from athanor.data.dataset import Dataset
-from athanor.errors import OracleError, StructureError
+from athanor.errors import FitError, OracleError, StructureError
 from athanor.oracle import OracleConfig
 from athanor.potentials import Potential
 from athanor.query import Grade, Query, QueryConfig
 from athanor.sample import Harvest, SamplerConfig, StartConfig, Stop
 from athanor.structure import Labels, structure_id
-from athanor.testing.fakes import FakeOracle, FakePotentialConfig
+from athanor.testing.fakes import FakeOracle, FakePotential, FakePotentialConfig
 from athanor.validate import PropertyConfig, PropertyResult, Quantity
+
+
+class StubbornConfig(FakePotentialConfig):
+    """Refuses to be fitted with more coefficients than it likes."""
+
+    kind: Literal["stubborn"] = "stubborn"  # type: ignore[assignment]  # another kind, else the same
+    most: int = 2
+
+    def fit(self, train: Dataset, valid: Dataset, **rest: Any) -> FakePotential:
+        if self.size > self.most:
+            raise FitError(f"{self.size} coefficients are too many for me")
+        return super().fit(train, valid, **rest)
 
 
 class CrystalStart(StartConfig):
