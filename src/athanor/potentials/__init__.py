@@ -123,6 +123,15 @@ class HasMembers(Protocol):
         ...
 
 
+@runtime_checkable
+class HasVariance(Protocol):
+    """A Gaussian process: a potential that knows how unlike an environment is to what it saw."""
+
+    def variance(self, structures: Sequence[Atoms]) -> list[FloatArray]:
+        """Per structure (n_atoms,), eV²: the variance of each atom's energy."""
+        ...
+
+
 SKIN = 0.5
 """Å; what a structure in dynamics is followed with."""
 

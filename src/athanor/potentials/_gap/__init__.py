@@ -1,0 +1,1 @@
+"""Parts of the Gaussian approximation potential that only its own file uses."""
