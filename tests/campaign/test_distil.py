@@ -17,7 +17,9 @@ from athanor.campaign.steps import Done
 from athanor.data.dataset import Dataset
 from athanor.data.formats import read_frames
 from athanor.distil import DistilConfig, Distillation, run
+from athanor.distil.bench import agreement
 from athanor.distil.plan import plan
+from athanor.distil.pooled import Pooled
 from athanor.distil.verdict import verdicts
 from athanor.errors import AthanorError, ConfigError, FormatError
 from athanor.loading import load
@@ -262,3 +264,16 @@ def test_some_trials_fail(make: Make, tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="there is no campaign here"):
         Distillation(tmp_path)
+
+
+def test_agreement_with_groups_leaves_ramps_out() -> None:
+    def pool(groups: list[str] | None) -> Pooled:
+        numbers = np.arange(6)
+        return Pooled([], {}, numbers, numbers[:0], groups, [])
+
+    clusters = np.array([0, 0, 1, 1, 0, 1])
+    plateaus = ["300 K", "300 K", "900 K", "900 K"]
+    assert agreement(pool([*plateaus, "ramp 900-300 K", "Ramp down"]), clusters) == 1.0
+    assert agreement(pool([*plateaus, "900 K", "300 K"]), clusters) < 0.5
+    assert agreement(pool(["300 K"] * 4 + ["ramp"] * 2), clusters) is None
+    assert agreement(pool(None), clusters) is None

@@ -22,12 +22,14 @@ from athanor.distil.pooled import Pooled, read_pool, write_pool
 from athanor.errors import ConfigError
 from athanor.potentials import PotentialConfig, load_folder
 from athanor.query._clusters.mapping import mds
-from athanor.query._clusters.partition import partition
+from athanor.query._clusters.partition import partition, rand_index
+from athanor.query._clusters.spectral import IntArray
 from athanor.query._similarity.kernels import distance
 from athanor.search.config import SearchConfig
 from athanor.search.propose import propose
 from athanor.structure import structure_id
 
+PASSAGE = "ramp"
 POTENTIAL = "potential"
 CLUSTERS = "clusters.npz"
 MAP = "map.npz"
@@ -100,12 +102,12 @@ class DistilBench(Bench):
     def _partition(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         pool = self._read(task)
         kernel = kernels.mixed(self.artefacts.path(task.inputs[0]), task.payload["delta"])
-        groups = None if pool.groups is None else [pool.groups[int(i)] for i in pool.eligible]
-        found = partition(kernel, pool.energies, self.config.query, groups=groups)
+        found = partition(kernel, pool.energies, self.config.query)
         write_file(part / CLUSTERS, npz_bytes({"clusters": found.clusters}))
         told = {key: _plain(value) for key, value in asdict(found).items() if key != "clusters"}
         sizes = np.bincount(found.clusters)
-        return {**told, "delta": task.payload["delta"], "sizes": sizes.tolist()}
+        told |= {"delta": task.payload["delta"], "sizes": sizes.tolist()}
+        return {**told, "ari": agreement(pool, found.clusters)}
 
     def _map(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         apart = distance(kernels.mixed(self.artefacts.path(task.inputs[0]), task.payload["delta"]))
@@ -206,6 +208,20 @@ class DistilBench(Bench):
         if name is None:
             return []
         return [dict(one) for one in self.artefacts.result(name)["summary"]["chosen"]]
+
+
+def agreement(pool: Pooled, clusters: IntArray) -> float | None:
+    """Adjusted Rand index of clusters and the pool's groups; None where fewer than two count.
+
+    Groups whose name begins with "ramp" are passages between plateaus and do not count.
+    """
+    if pool.groups is None:
+        return None
+    names = [pool.groups[int(i)] for i in pool.eligible]
+    counts = [k for k, name in enumerate(names) if not name.lower().startswith(PASSAGE)]
+    if len({names[k] for k in counts}) < 2:
+        return None
+    return rand_index([names[k] for k in counts], clusters[counts])
 
 
 def _required(clusters: Any) -> Any:
