@@ -17,9 +17,10 @@ from athanor.campaign.steps import Done
 from athanor.data.dataset import Dataset
 from athanor.data.formats import read_frames
 from athanor.distil import DistilConfig, Distillation, run
-from athanor.distil.bench import agreement
+from athanor.distil.bench import DistilBench, agreement
 from athanor.distil.plan import plan
 from athanor.distil.pooled import Pooled
+from athanor.distil.tasks import pool_task
 from athanor.distil.verdict import verdicts
 from athanor.errors import AthanorError, ConfigError, FormatError
 from athanor.loading import load
@@ -277,3 +278,17 @@ def test_agreement_with_groups_leaves_ramps_out() -> None:
     assert agreement(pool([*plateaus, "900 K", "300 K"]), clusters) < 0.5
     assert agreement(pool(["300 K"] * 4 + ["ramp"] * 2), clusters) is None
     assert agreement(pool(None), clusters) is None
+
+
+def test_too_large_for_the_memory(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = DistilBench(make(), tmp_path)
+    task = pool_task(bench.config, "")
+    part, work = tmp_path / "part", tmp_path / "work"
+    for folder in (part, work):
+        folder.mkdir()
+    assert bench.makers()["pool"](task, part, work)["forecast"].startswith("expected: ")
+    monkeypatch.setattr("athanor.query._similarity.memory.free_memory", lambda: 1000)
+    with pytest.raises(ConfigError, match=r"the similarities of 29 structures need .* are free"):
+        bench.makers()["pool"](task, part, work)

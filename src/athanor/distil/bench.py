@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from athanor.query._clusters.mapping import mds
 from athanor.query._clusters.partition import partition, rand_index
 from athanor.query._clusters.spectral import IntArray
 from athanor.query._similarity.kernels import distance
+from athanor.query._similarity.memory import check_memory, forecast
 from athanor.search.config import SearchConfig
 from athanor.search.propose import propose
 from athanor.structure import structure_id
@@ -65,7 +66,13 @@ class DistilBench(Bench):
     def _make_pool(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         oracle = None if self.config.oracle is None else self.config.oracle.build()
         pool = self.config.pool.frames(oracle=oracle, seed=task.stream, workdir=work)
-        return write_pool(part, pool, held_out=self.config.cycle.held_out)
+        found = write_pool(part, pool, self.config.query, held_out=self.config.cycle.held_out)
+        counts = len(found["eligible"]), found["largest"]
+        said = forecast(*counts, self.config.query, n_species=len(found["species"]))
+        # each worker clusters at a delta of its own
+        every = replace(said, bytes=said.bytes * self.config.campaign.workers)
+        check_memory(every, counts[0])
+        return {**found, "forecast": said.sentence()}
 
     def _describe(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         pool = self._read(task)

@@ -18,10 +18,13 @@ from athanor.pool import Pool
 from athanor.query._clusters.spectral import IntArray
 from athanor.query._similarity.memory import blocks
 from athanor.query._similarity.soap import species_of
+from athanor.query.clustering import ClusteringConfig
 from athanor.structure import FloatArray, Frame, structure_id
 
 CHUNK = 20
 """Structures whose fingerprints are one task."""
+BLOCKS = 4
+"""At least so many blocks of distances, so that pairs of them are enough tasks to share."""
 LABELS = "labels.npz"
 ABOUT = "about.npz"
 
@@ -59,7 +62,9 @@ class Pooled:
         )
 
 
-def write_pool(folder: Path, pool: Pool, *, held_out: float) -> dict[str, Any]:
+def write_pool(
+    folder: Path, pool: Pool, config: ClusteringConfig, *, held_out: float
+) -> dict[str, Any]:
     """Keep a pool in an artefact; what planning needs of it."""
     labelled = [i for i, labels in enumerate(pool.labels) if labels is not None]
     frames = [
@@ -82,6 +87,7 @@ def write_pool(folder: Path, pool: Pool, *, held_out: float) -> dict[str, Any]:
     write_file(folder / ABOUT, npz_bytes(about))
     sizes = [len(atoms) for atoms in pool.structures]
     offered = [names[i] for i in eligible]
+    ranges = blocks(len(offered), max(sizes), ordering=config.coulomb, least=BLOCKS)
     return {
         "n": len(pool),
         "atoms": sum(sizes),
@@ -94,7 +100,7 @@ def write_pool(folder: Path, pool: Pool, *, held_out: float) -> dict[str, Any]:
         "unlabelled": sorted(set(eligible) - set(labelled)),
         "groups": sorted(set(pool.groups)) if pool.groups else None,
         "notes": list(pool.notes),
-        "blocks": [[one.start, one.stop] for one in blocks(len(offered), max(sizes), least=4)],
+        "blocks": [[one.start, one.stop] for one in ranges],
         "chunks": [list(one) for one in _chunks(offered)],
     }
 

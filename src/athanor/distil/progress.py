@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from athanor.campaign.progress import Progress
 from athanor.campaign.state import State
 from athanor.campaign.steps import Work
+from athanor.campaign.tasks import Task
 from athanor.distil.config import DistilConfig
 
 
@@ -22,7 +23,7 @@ def progress_of(config: DistilConfig, state: State, step: Work | None, *, now: f
     return Progress(
         cycle=step.cycle if step is not None else state.cycle,
         phase=step.phase if step is not None else "done" if ended else "idle",
-        detail=", ".join(task.title for task in waiting[: config.campaign.workers]),
+        detail=_detail(config, state, waiting),
         done=step.planned - len(waiting) if step is not None else 0,
         planned=step.planned if step is not None else 0,
         survival=(0, ()),
@@ -35,6 +36,14 @@ def progress_of(config: DistilConfig, state: State, step: Work | None, *, now: f
         stopped_by=ended.stopped_by if ended else None,
         errors_on=_errors(state)[1],
     )
+
+
+def _detail(config: DistilConfig, state: State, waiting: Sequence[Task]) -> str:
+    """What is being worked on; of similarities rather what they take in all."""
+    if waiting and waiting[0].kind in ("describe", "distances"):
+        pools = [r for r in state.finished_tasks.values() if r.kind == "pool"]
+        return str(pools[-1].summary["forecast"])
+    return ", ".join(task.title for task in waiting[: config.campaign.workers])
 
 
 def _errors(state: State) -> tuple[Mapping[str, Any] | None, str]:
