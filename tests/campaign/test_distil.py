@@ -18,7 +18,7 @@ from athanor.data.dataset import Dataset
 from athanor.data.formats import read_frames
 from athanor.distil import DistilConfig, Distillation, run
 from athanor.distil.bench import DistilBench, agreement
-from athanor.distil.plan import plan
+from athanor.distil.plan import chosen_delta, plan
 from athanor.distil.pooled import Pooled
 from athanor.distil.tasks import pool_task
 from athanor.distil.verdict import verdicts
@@ -93,15 +93,30 @@ def test_every_cluster_is_drawn_from_and_divided(done: Path) -> None:
 
 def test_the_best_delta_has_the_least_spread_of_energy(done: Path) -> None:
     found = Distillation(done / "campaign")
-    spreads = {part["delta"]: part["energy_spread"] for part in found.partitions}
-    assert list(spreads) == [round(0.1 * k, 1) for k in range(11)]
-    known = {delta: spread for delta, spread in spreads.items() if spread is not None}
-    assert known[found.best["delta"]] == min(known.values())
+    assert [part["delta"] for part in found.partitions] == [round(0.1 * k, 1) for k in range(11)]
+    name = "energy_spread_by_structure"
+    settled = [one for one in found.partitions if one["converged"] and one[name] is not None]
+    assert found.best[name] == min(one[name] for one in settled or found.partitions)
     energies = found.pool.energies
     assert energies is not None
     inside = [energies[found.clusters() == k] for k in range(found.best["n_clusters"])]
     several = [np.std(one) for one in inside if len(one) > 1]
     assert found.best["energy_spread"] == pytest.approx(np.mean(several), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("parts", "best"),
+    [
+        ([(True, 0.3), (True, 0.2), (True, 0.2)], 1),
+        ([(True, 0.3), (False, 0.2)], 0),
+        ([(False, 0.3), (False, 0.2)], 1),
+        ([(False, None), (True, 0.2)], 1),
+        ([(True, None), (True, None)], 0),
+    ],
+)
+def test_the_chosen_delta(parts: list[tuple[bool, float | None]], best: int) -> None:
+    told = [{"converged": a, "energy_spread_by_structure": b} for a, b in parts]
+    assert chosen_delta(told) == best
 
 
 def test_no_point_of_a_cycle_is_tried_twice(done: Path) -> None:

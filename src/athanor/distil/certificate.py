@@ -29,7 +29,15 @@ def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
         "similarity": dict(found.similarity),
         "clusters": {
             key: best[key]
-            for key in ("delta", "n_clusters", "energy_spread", "ari", "converged", "sizes")
+            for key in (
+                "delta",
+                "n_clusters",
+                "energy_spread",
+                "energy_spread_by_structure",
+                "ari",
+                "converged",
+                "sizes",
+            )
         },
         "chosen": {"train": last.n_train, "test": last.n_test, "fraction_of_pool": last.fraction},
         "hyperparameters": last.trials[last.best].point,

@@ -157,10 +157,17 @@ def _deltas(config: DistilConfig, found: Mapping[str, Any]) -> tuple[float, ...]
 
 
 def chosen_delta(partitions: Sequence[Mapping[str, Any]]) -> int:
-    """Number of the partition with the lowest mean energy spread inside clusters."""
-    spreads = [part["energy_spread"] for part in partitions]
-    known = [spread for spread in spreads if spread is not None]
-    return spreads.index(min(known)) if known else 0
+    """Number of the best partition: one that settled, with the lowest energy spread of clusters.
+
+    The spread is a mean over structures: the paper's, over clusters, is lowered by outliers that
+    have a cluster of their own.
+    """
+    spreads = [part["energy_spread_by_structure"] for part in partitions]
+    order = [
+        (spread is None, not part["converged"], 0.0 if spread is None else spread)
+        for part, spread in zip(partitions, spreads, strict=True)
+    ]
+    return order.index(min(order))
 
 
 def _turn(course: Course, ground: Ground, last: Turn | None) -> Turn:
