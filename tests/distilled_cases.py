@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-GROUPS = {"plateau 300 <b>": 0.02, "plateau $1000$": 0.08, "_ramp 2000": 0.2}
+GROUPS = {"plateau 300 <b>": 0.02, "plateau $1000$ 温": 0.08, "_ramp 2000": 0.2}
 EACH = 12
 
 

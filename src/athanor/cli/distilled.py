@@ -65,7 +65,9 @@ def show(found: Distillation) -> None:
         stop = found.config.stop
         judge = {"test": "tests", "held_out": "held-out ones", "both": "both"}[stop.judged_on]
         told = f"RMSE of energies, meV/atom (tolerance {stop.energy_rmse_meV:g} on {judge}), "
-        console.print(Text(f"{told}and forces, eV/Å; held: held-out structures", style="dim"), soft_wrap=True)
+        console.print(
+            Text(f"{told}and forces, eV/Å; held: held-out structures", style="dim"), soft_wrap=True
+        )
     if found.comparison:
         console.print(Text(sentence(found.comparison)), soft_wrap=True)
     for failure in found.failures:

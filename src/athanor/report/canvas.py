@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +66,9 @@ def figure_of(width: float, height: float, *, columns: int = 1) -> tuple[Figure,
 
 def svg(figure: Figure, name: str) -> str:
     """The figure as an <svg> element; `name` keeps the ids of several on one page apart."""
-    with matplotlib.rc_context({"svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        # a name of the user's in a script the font lacks is drawn as boxes
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", dpi=180, transparent=True, metadata={"Date": None})
     text = buffer.getvalue()

@@ -39,8 +39,6 @@ def trajectory(pool: PoolStory, found: ClusterStory | None) -> str:
     with matplotlib.rc_context(STYLE):
         tall = 0.0 if found is None else 1.7 + 0.075 * min(found.n_clusters, 20)
         figure, _ = figure_of(9.2, 0.85 + 1.5 * energies + tall, columns=0)
-        # the slanting names at the top need more room than is given them
-        figure.set_layout_engine("constrained", h_pad=0.12)
         heights = [1.5] * energies + [tall] * (found is not None)
         panels = list(
             figure.subplots(rows, 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]

@@ -87,10 +87,9 @@ def _inside_cycle(found: Distillation) -> bool:
 
 def _used(found: Distillation, last: Cycle) -> str:
     pool = found.ground.found["n"] if found.ground is not None else 0
-    return (
-        f"{last.n_train + last.n_test} of {pool} structures ({_percent(last.fraction)} of the pool; "
-        f"{last.n_train} fitted, {last.n_test} for testing)"
-    )
+    used = f"{last.n_train + last.n_test} of {pool} structures"
+    parts = f"{last.n_train} fitted, {last.n_test} for testing"
+    return f"{used} ({_percent(last.fraction)} of the pool; {parts})"
 
 
 def _errors(last: Cycle) -> str:
