@@ -13,19 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from distilled_cases import GROUPS, campaign_text, write_pool
+from distilled_cases import campaign_text, write_pool
 
 from athanor.campaign.events import CampaignFinished, Event, TaskFailed, TaskFinished
 from athanor.campaign.journal import NAME, read_journal
 from athanor.campaign.state import fold
 from athanor.distil import DistilConfig, Distillation, run
-from athanor.distil.verdict import Verdict, sentence
+from athanor.distil.verdict import sentence
 from athanor.report import report_of
 from athanor.report.distilled.content import Content, Convergence
 from athanor.report.distilled.fit_figures import fields
 from athanor.report.distilled.gather import content_of
-from athanor.report.distilled.page import interval, probability, render
-from athanor.report.distilled.palette import colours, group_colours
+from athanor.report.distilled.page import render
 from athanor.report.distilled.pool_figures import convergence, maps, trajectory
 from athanor.report.page import milli, number
 from athanor.search.dimension import Dimension
@@ -361,32 +360,6 @@ def test_mixed_groups_are_not_shaded(content: Content) -> None:
     many = dataclasses.replace(many, energies=np.zeros(many.n))
     shaded = dataclasses.replace(many, groups=tuple(sorted(mixed * 2)))
     assert len(trajectory(many, None)) < len(trajectory(shaded, None))
-
-
-def test_colours_differ() -> None:
-    for count in (1, 12, 60):
-        assert len(set(colours(count))) == count
-    warm = group_colours(["300 K", "ramp 4000-3000 K", "4000 K", "300 K"])
-    assert list(warm) == ["4000 K", "ramp 4000-3000 K", "300 K"]
-    plain = group_colours(["melt", "glass", "melt"])
-    assert list(plain) == ["melt", "glass"]
-    assert next(iter(group_colours(list(GROUPS)))) == "_ramp 2000"
-
-
-@pytest.mark.parametrize(
-    ("mean", "high", "text"),
-    [(None, None, "–"), (0.0042011, None, "4.201"), (0.0042011, 0.0047, "4.201 ± 0.499")],
-)
-def test_intervals(mean: float | None, high: float | None, text: str) -> None:
-    one = Verdict("random", "energy_rmse", (), mean, None, high, None, ())
-    assert interval(one, 1000.0) == text
-
-
-@pytest.mark.parametrize(
-    ("p", "text"), [(None, "–"), (0.04321, "0.043"), (3e-7, "< 0.0001"), (1.0, "1")]
-)
-def test_probabilities(p: float | None, text: str) -> None:
-    assert probability(p) == text
 
 
 def test_few_clusters_and_searched_fields_of_every_sort(content: Content) -> None:
