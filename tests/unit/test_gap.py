@@ -83,6 +83,15 @@ def test_saved_folder_is_sealed(potential, tmp_path) -> None:
         GapConfig.load(tmp_path / "saved")
 
 
+def test_parameters_that_would_end_the_process_never_reach_quip(potential, tmp_path) -> None:
+    half = potential.model.xml[: len(potential.model.xml) // 2]
+    for number, xml in enumerate((half, "<Potential/>", "")):
+        folder = tmp_path / str(number)
+        GapPotential(GapModel(("Al", "Ni"), 4.5, xml)).save(folder)
+        with pytest.raises(FormatError, match=r"gap\.xml: not the parameters of a GAP"):
+            GapConfig.load(folder)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

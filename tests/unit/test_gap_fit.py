@@ -221,3 +221,20 @@ def test_a_fit_without_a_pair_term_or_without_compression(tmp_path) -> None:
         potential = recipe.fit(data, Dataset(), seed=0, workdir=tmp_path / str(number))
         assert potential.cutoff == (4.0 if number == 0 else 4.5)
         assert np.isfinite(potential.predict(data.structures)[0].energy)
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (None, "ended without a potential: .*cannot be read"),
+        ("<GAP_1><e0", "left half a potential"),
+    ],
+)
+def test_a_fit_that_leaves_no_whole_potential_fails(tmp_path, monkeypatch, left, said) -> None:
+    def pretend(_arguments, *, folder, **_kwargs) -> None:
+        if left is not None:
+            (folder / "gap.xml").write_text(left)
+
+    monkeypatch.setattr(fitting, "run_gap_fit", pretend)
+    with pytest.raises(FitError, match=said):
+        SMALL.fit(random_crystals(1), Dataset(), seed=0, workdir=tmp_path)

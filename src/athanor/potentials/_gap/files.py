@@ -14,7 +14,7 @@ from athanor.data.text import decoded
 from athanor.errors import ConfigError, FormatError
 from athanor.potentials import HEADER
 from athanor.potentials._folder import new_folder
-from athanor.potentials._gap.model import GapModel
+from athanor.potentials._gap.model import GapModel, complaint
 from athanor.potentials._seal import check_header, read_weights, sealed
 
 XML_FILE = "gap.xml"
@@ -66,4 +66,6 @@ def read_model(folder: Path) -> GapModel:
     path = folder / XML_FILE
     data = read_weights(path, saved.model_dump())
     xml = decoded(path, data, expected="the parameters of a GAP")
+    if why := complaint(xml):
+        raise FormatError(path, None, f"not the parameters of a GAP ({why})")
     return GapModel(saved.species, saved.cutoff, xml)

@@ -17,7 +17,7 @@ from athanor.potentials._gap.command import MODEL_FILE, TRAINING_FILE, Terms, ar
 from athanor.potentials._gap.evaluation import Evaluator
 from athanor.potentials._gap.forecast import check_memory, size
 from athanor.potentials._gap.log import FitLog
-from athanor.potentials._gap.model import GapModel, relabelled
+from athanor.potentials._gap.model import GapModel, complaint, relabelled
 from athanor.potentials._gap.program import run_gap_fit
 from athanor.potentials._gap.settings import GapSettings
 from athanor.potentials._gap.training_set import environments, extxyz_text, offsets, pairs
@@ -90,9 +90,12 @@ def _fitted(
         on_covariance=lambda number: log.step(number, of=steps),
     )
     try:
-        return read_text(folder / MODEL_FILE, expected="a potential")
+        xml = read_text(folder / MODEL_FILE, expected="a potential")
     except FormatError as error:
         raise FitError(f"gap_fit ended without a potential: {error}") from None
+    if why := complaint(xml):
+        raise FitError(f"gap_fit left half a potential ({why}): see that the disk has room")
+    return xml
 
 
 def _identity(
