@@ -278,6 +278,13 @@ def test_a_tolerance_met_on_test_structures_alone_says_so(found: Distillation) -
     assert f"{1000 * energy:.3g} meV/atom on held-out structures" in story.sentence
 
 
+def test_an_end_without_the_steps_before_it_is_none(found: Distillation) -> None:
+    young = dataclasses.replace(until(found, "pool").state, ended=found.state.ended)
+    story = content_of(Distillation(found.folder, config=found.config, state=young))
+    assert story.state == "unfinished"
+    assert "has not ended" in story.sentence
+
+
 def test_why_there_is_no_comparison(found: Distillation) -> None:
     plain = dataclasses.replace(found.config, compare=None)
     without = Distillation(found.folder, config=plain, state=found.state)

@@ -26,7 +26,8 @@ PHASES = {
 
 def word_of(found: Distillation) -> Word:
     """Whether the tolerance was reached, a limit was, or neither yet."""
-    if found.state.stopped_by is None:
+    # one made by an older version may lack steps that this one's plan has
+    if found.state.stopped_by is None or not found.cycles:
         return "unfinished"
     return "reached" if found.state.stopped_by == "tolerance" else "limit"
 
