@@ -38,7 +38,7 @@ def potential() -> GapPotential:
     [
         ({"cutof": 4.0}, r"unknown key 'cutof' \(did you mean 'cutoff'\?\)"),
         ({"cutoff": 0.1}, "cutoff = 0.1 is not allowed"),
-        ({"transition_width": 5.0}, "transition_width = 5 must be below cutoff = 5"),
+        ({"transition_width": 5.0}, "transition_width = 5 must be below cutoff = 3.5"),
         ({"pair_transition_width": 7.0}, "pair_transition_width = 7 must be below pair_cutoff = 6"),
         ({"sigma_energy": 0.0}, "sigma_energy = 0.0 is not allowed"),
         ({"sparse_method": "best"}, "sparse_method = 'best' is not allowed"),

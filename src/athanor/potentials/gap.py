@@ -119,27 +119,27 @@ class GapConfig(PotentialConfig):
     kind: Literal["gap"] = "gap"
     provides: ClassVar[frozenset[str]] = frozenset({"variance"})
 
-    cutoff: float = Field(default=5.0, ge=1, le=12, description="Å, of SOAP environments")
+    cutoff: float = Field(default=3.5, ge=1, le=12, description="Å, of SOAP environments")
     transition_width: float = Field(
         default=0.5, gt=0, le=5, description="Å, over which SOAP's cutoff function falls to zero"
     )
     atom_sigma: float = Field(
-        default=0.5, ge=0.05, le=2, description="Å, width of the Gaussians atoms are smeared to"
+        default=0.4, ge=0.05, le=2, description="Å, width of the Gaussians atoms are smeared to"
     )
-    n_max: int = Field(default=8, ge=1, le=16, description="radial functions")
+    n_max: int = Field(default=6, ge=1, le=16, description="radial functions")
     l_max: int = Field(default=4, ge=0, le=12, description="largest angular momentum")
-    zeta: float = Field(default=4.0, ge=1, le=16, description="power of the SOAP kernel")
+    zeta: float = Field(default=2.0, ge=1, le=16, description="power of the SOAP kernel")
     soap_delta: float = Field(
-        default=0.5, gt=0, le=100, description="eV, scale of SOAP's energy per atom"
+        default=2.0, gt=0, le=100, description="eV, scale of SOAP's energy per atom"
     )
     n_sparse: int = Field(
-        default=300, ge=1, le=20000, description="sparse environments of each element, at most"
+        default=200, ge=1, le=20000, description="sparse environments of each element, at most"
     )
     sparse_method: SparseMethod = Field(
         default="cur_points", description="how gap_fit chooses these"
     )
     compression: Compression = Field(
-        default="radial_species",
+        default="none",
         description="of the SOAP vector: none, the power spectrum; radial, its radial channels "
         "summed on one side; radial_species, radial channels and elements (Darby et al. 2022), "
         "whose length grows with n_max and elements, not with their squares",
@@ -147,28 +147,28 @@ class GapConfig(PotentialConfig):
     pair: bool = Field(default=True, description="whether there is a two-body term")
     pair_cutoff: float = Field(default=6.0, ge=1, le=20, description="Å, of the two-body term")
     pair_transition_width: float = Field(
-        default=1.0, gt=0, le=10, description="Å, over which that falls to zero"
+        default=0.5, gt=0, le=10, description="Å, over which that falls to zero"
     )
     pair_delta: float = Field(
-        default=2.0, gt=0, le=1000, description="eV, scale of the energy of a pair"
+        default=10.0, gt=0, le=1000, description="eV, scale of the energy of a pair"
     )
     pair_theta: float = Field(
-        default=0.8, gt=0, le=10, description="Å, over which the energy of a pair varies"
+        default=0.3, gt=0, le=10, description="Å, over which the energy of a pair varies"
     )
     pair_n_sparse: int = Field(
-        default=20, ge=1, le=1000, description="distances, of each two elements, at most"
+        default=60, ge=1, le=1000, description="distances, of each two elements, at most"
     )
     sigma_energy: float = Field(
-        default=0.02,
+        default=0.01,
         gt=0,
         le=10,
         description="eV, expected error of the energy of one atom; of N atoms it is √N times that",
     )
     sigma_force: float = Field(
-        default=0.1, gt=0, le=100, description="eV/Å, expected error of force components"
+        default=0.05, gt=0, le=100, description="eV/Å, expected error of force components"
     )
     sigma_virial: float = Field(
-        default=0.1,
+        default=0.05,
         gt=0,
         le=100,
         description="eV, expected error of the virial of one atom; of N atoms √N times that",
@@ -265,10 +265,17 @@ class GapConfig(PotentialConfig):
 
         recipe = cls(
             cutoff=4.0,
+            atom_sigma=0.5,
             n_max=3,
             l_max=2,
+            zeta=4.0,
+            soap_delta=0.5,
             n_sparse=6,
+            compression="radial_species",
             pair_cutoff=4.5,
+            pair_transition_width=1.0,
+            pair_delta=2.0,
+            pair_theta=0.8,
             pair_n_sparse=5,
             sigma_energy=0.1,
             sigma_force=0.5,
