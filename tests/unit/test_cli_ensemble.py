@@ -13,8 +13,9 @@ from ase.build import bulk
 import athanor
 from athanor.cli import main
 from athanor.cli.files import geometry_only, open_potential
-from athanor.cli.watch import last_record, sentence
+from athanor.cli.watch import sentence
 from athanor.data.formats import write_structures
+from athanor.data.steps_log import last_record
 from athanor.potentials import FIT_LOG
 from athanor.potentials.ensemble import Ensemble, Spread
 from athanor.potentials.lj import LennardJones

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from athanor.cli import main, watch
+from athanor.data.steps_log import last_record
 from athanor.potentials import FIT_LOG
 from athanor.potentials.mtp import MtpConfig
 from athanor.testing.structures import dense
@@ -39,8 +40,8 @@ def test_the_log_is_shown_while_the_block_runs(
 @pytest.mark.parametrize("text", ["", "torn", "not json\n", "[1]\n"])
 def test_a_log_that_says_nothing_is_no_trouble(text: str, tmp_path: Path) -> None:
     (tmp_path / FIT_LOG).write_text(text)
-    assert watch.last_record(tmp_path / FIT_LOG) is None
-    assert watch.last_record(tmp_path / "absent") is None
+    assert last_record(tmp_path / FIT_LOG) is None
+    assert last_record(tmp_path / "absent") is None
 
 
 def test_a_share_of_the_training_set_can_stop_the_fit(
@@ -75,4 +76,4 @@ def test_what_a_fit_will_take_is_said_once(
         with (tmp_path / FIT_LOG).open("a") as file:
             file.write('{"forecast": "expected: a minute"}\n{"forecast": "expected: two"}\n')
     assert capsys.readouterr().err == "expected: a minute\n"
-    assert watch.last_record(tmp_path / FIT_LOG) is None
+    assert last_record(tmp_path / FIT_LOG) is None

@@ -36,6 +36,10 @@ class Artefacts:
         """Where the artefact of a task is, or would be."""
         return self.folder / task
 
+    def scratch(self, task: str) -> Path:
+        """Where a task that is being worked on keeps what it will not keep."""
+        return self._part(task) / WORK
+
     def failed(self, task: str) -> Path:
         """Where the reason is why a task can have no artefact."""
         return self.folder / f"{task}.failed"
@@ -66,7 +70,7 @@ class Artefacts:
         with self._exclusive(task.id):
             if self.settled(task.id):
                 return
-            part = self.folder / f"{task.id}.part"
+            part = self._part(task.id)
             resumed = task.kind in RESUMED
             with writing(part):
                 _clear(part, but=WORK if resumed else "")
@@ -79,6 +83,9 @@ class Artefacts:
                 if failed or not resumed:
                     shutil.rmtree(part, ignore_errors=True)
                 raise
+
+    def _part(self, task: str) -> Path:
+        return self.folder / f"{task}.part"
 
     def forgive(self, task: str) -> None:
         """Put a failure aside so that the task can be tried again."""

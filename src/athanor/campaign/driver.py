@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -29,7 +30,9 @@ from athanor.campaign.state import State, apply, fold
 from athanor.campaign.steps import Abort, Done, Work
 from athanor.campaign.tasks import Task
 from athanor.data.durable import write_file
+from athanor.data.steps_log import far
 from athanor.errors import AthanorError, ConfigError, FolderError, FormatError
+from athanor.potentials import FIT_LOG
 
 SOURCE = "campaign.toml"
 """The campaign file of the latest run, kept in its folder."""
@@ -230,8 +233,22 @@ class Driver(ABC, Generic[R]):
         self.record(FailuresForgiven(time.time(), tuple(tasks)))
 
     def _tell(self) -> None:
-        if self.progress is not None:
-            self.progress(self.moment(now=time.time()))
+        if self.progress is None:
+            return
+        moment = self.moment(now=time.time())
+        inside = self._inside()
+        if inside:
+            moment = replace(moment, detail=f"{moment.detail} ({inside})")
+        self.progress(moment)
+
+    def _inside(self) -> str:
+        """How far the first of the tasks at work is that says so in its log."""
+        waiting = () if self.step is None else self.state.pending(self.step.tasks)
+        # no more are at work at once
+        for task in waiting[: 2 * self.config.campaign.workers]:
+            if said := far(self.artefacts.scratch(task.id) / FIT_LOG):
+                return said
+        return ""
 
 
 def refuse_foreign(folder: Path) -> None:

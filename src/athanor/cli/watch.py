@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from athanor.cli.progress import SECONDS_BETWEEN_LINES, duration
+from athanor.data.steps_log import forecast_of, last_record
 from athanor.potentials import FIT_LOG
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -62,39 +62,6 @@ def _n_lines(log: Path) -> int:
         return log.read_bytes().count(b"\n")
     except OSError:
         return 0
-
-
-def _records(log: Path) -> list[Any]:
-    """The whole lines of a log; none where one of them is no JSON."""
-    try:
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").split("\n")[:-1]]
-    except (OSError, ValueError):
-        return []
-
-
-def forecast_of(log: Path, *, after: int) -> str | None:
-    """What a fit says it will take, in the lines of its log after the first so many."""
-    for record in _records(log)[after:]:
-        if isinstance(record, dict) and isinstance(record.get("forecast"), str):
-            return str(record["forecast"])
-    return None
-
-
-def last_record(log: Path) -> dict[str, Any] | None:
-    """The last whole line of a fit's log that is of a step, None while there is none."""
-    found = _records(log)
-    record = found[-1] if found else None
-    if not isinstance(record, dict) or "forecast" in record:
-        return None
-    if not isinstance(record.get("inside"), str):
-        return record
-    # the stage has a log of its own, in a subfolder: it says more
-    finer = last_record(log.parent / record["inside"] / log.name)
-    return (
-        record
-        if finer is None
-        else {**finer, "stage": f"{record.get('stage')}, {finer.get('stage')}"}
-    )
 
 
 def sentence(record: dict[str, Any], *, elapsed: float) -> str:

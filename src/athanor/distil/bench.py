@@ -161,7 +161,8 @@ class DistilBench(Bench):
         seen = [(point, score) for point, score in task.payload["seen"]]
         # one seed for all rounds of a cycle: they are one sequence
         seed = Task("propose", {"cycle": task.payload["cycle"]}, seed=task.seed).stream
-        return {"points": propose(space, seen, config, seed=seed)}
+        first = task.payload["first"]
+        return {"points": propose(space, seen, config, seed=seed, first=first)}
 
     def _trial(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         train = self._frames(task, task.payload["train"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from athanor.distil.folder import Distillation
+from athanor.distil.folder import Cycle, Distillation
 from athanor.distil.verdict import verdicts
 
 VERSION = 1
@@ -42,20 +42,20 @@ def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
         "chosen": {"train": last.n_train, "test": last.n_test, "fraction_of_pool": last.fraction},
         "hyperparameters": last.trials[last.best].point,
         "errors": {"test": dict(last.test), "held_out": dict(last.held_out or {}) or None},
-        "learning_curve": [
-            {
-                "cycle": cycle.number,
-                "train": cycle.n_train,
-                "test": cycle.n_test,
-                "fraction_of_pool": cycle.fraction,
-                "trials": len(cycle.trials),
-                "errors": {
-                    "test": dict(cycle.test),
-                    "held_out": dict(cycle.held_out) if cycle.held_out else None,
-                },
-            }
-            for cycle in found.cycles
-        ],
+        "learning_curve": [_point(cycle) for cycle in found.cycles],
         "comparison": [asdict(one) for one in verdicts(found.comparison)],
         "structures": [asdict(one) for one in found.selected().choices],
+    }
+
+
+def _point(cycle: Cycle) -> dict[str, Any]:
+    """A point of the learning curve."""
+    held_out = None if cycle.held_out is None else dict(cycle.held_out)
+    return {
+        "cycle": cycle.number,
+        "train": cycle.n_train,
+        "test": cycle.n_test,
+        "fraction_of_pool": cycle.fraction,
+        "trials": len(cycle.trials),
+        "errors": {"test": dict(cycle.test), "held_out": held_out},
     }

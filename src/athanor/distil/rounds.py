@@ -55,12 +55,9 @@ def _round(
     """The next points to try, none at the end."""
     if course.config.space is None:
         return [] if seen else [{}]
-    proposal = propose_task(course.config, cycle, data, seen)
+    proposal = propose_task(course.config, cycle, data, seen, first=start)
     course.need([proposal], phase="propose", cycle=cycle)
-    points = [dict(point) for point in course.summary(proposal)["points"]]
-    if start is None or seen:
-        return points
-    return [start, *(point for point in points if key(point) != key(start))]
+    return [dict(point) for point in course.summary(proposal)["points"]]
 
 
 def _seen(

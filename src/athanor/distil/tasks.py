@@ -157,11 +157,18 @@ def draw_task(
 
 
 def propose_task(
-    config: DistilConfig, cycle: int, data: Chosen, seen: Sequence[tuple[Point, float | None]]
+    config: DistilConfig,
+    cycle: int,
+    data: Chosen,
+    seen: Sequence[tuple[Point, float | None]],
+    *,
+    first: Point | None,
 ) -> Task:
-    """The next points of a cycle's search, from what the others gave."""
+    """The next points of a cycle's search, from what the others gave; it begins with `first`."""
     search = config.search.of_cycle(cycle).model_dump(mode="json")
-    payload = {"search": search, "seen": [[point, score] for point, score in seen]}
+    payload: dict[str, Any] = {"search": search}
+    payload["seen"] = [[point, score] for point, score in seen]
+    payload["first"] = [] if first is None else [first]
     inputs = (*map(str, data.train), "|", *map(str, data.test))
     return Task(
         "propose",

@@ -12,6 +12,8 @@ from scipy import stats
 from athanor.distil.folder import ArmResult
 
 CONFIDENCE = 0.95
+FEWEST = 3
+"""Seeds of each below which nothing is said about chance."""
 MEASURES = ("energy_rmse", "forces_rmse")
 
 
@@ -85,7 +87,7 @@ def _verdict(results: Sequence[ArmResult], arm: str, measure: str) -> Verdict:
 
 
 def _below(values: Sequence[float], chance: Sequence[float]) -> float | None:
-    if len(values) < 2 or len(chance) < 2 or (np.ptp(values) == 0 and np.ptp(chance) == 0):
+    if min(len(values), len(chance)) < FEWEST or (np.ptp(values) == 0 and np.ptp(chance) == 0):
         return None
     p = float(stats.ttest_ind(values, chance, equal_var=False, alternative="less").pvalue)
     return p if math.isfinite(p) else None
