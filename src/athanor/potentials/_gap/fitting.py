@@ -89,6 +89,11 @@ def _fitted(
         on_peak=told,
         on_covariance=lambda number: log.step(number, of=steps),
     )
+    return _written(folder)
+
+
+def _written(folder: Path) -> str:
+    """What gap_fit wrote; FitError unless it is whole."""
     try:
         xml = read_text(folder / MODEL_FILE, expected="a potential")
     except FormatError as error:
