@@ -109,11 +109,13 @@ class DistilBench(Bench):
     def _partition(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         pool = self._read(task)
         kernel = kernels.mixed(self.artefacts.path(task.inputs[0]), task.payload["delta"])
-        found = partition(kernel, pool.energies, self.config.query)
+        config = self.config.query.model_copy(update={"affinity": task.payload["affinity"]})
+        found = partition(kernel, pool.energies, config)
         write_file(part / CLUSTERS, npz_bytes({"clusters": found.clusters}))
         told = {key: _plain(value) for key, value in asdict(found).items() if key != "clusters"}
         sizes = np.bincount(found.clusters)
-        told |= {"delta": task.payload["delta"], "sizes": sizes.tolist()}
+        told |= {key: task.payload[key] for key in ("delta", "affinity")}
+        told["sizes"] = sizes.tolist()
         return {**told, "ari": agreement(pool, found.clusters)}
 
     def _map(self, task: Task, part: Path, work: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +10,16 @@ from athanor.distil.folder import Cycle, Distillation
 from athanor.distil.verdict import verdicts
 
 VERSION = 1
+CLUSTERS = (
+    "affinity",
+    "delta",
+    "n_clusters",
+    "energy_spread",
+    "energy_spread_by_structure",
+    "ari",
+    "converged",
+    "sizes",
+)
 
 
 def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
@@ -27,18 +38,8 @@ def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
         "pool": {key: pool[key] for key in ("n", "atoms", "species", "level", "groups", "notes")}
         | {"held_out": len(pool["held_out"]), "eligible": len(pool["eligible"])},
         "similarity": dict(found.similarity),
-        "clusters": {
-            key: best[key]
-            for key in (
-                "delta",
-                "n_clusters",
-                "energy_spread",
-                "energy_spread_by_structure",
-                "ari",
-                "converged",
-                "sizes",
-            )
-        },
+        "clusters": _clusters(best),
+        "clusters_by_the_other_affinity": _clusters(found.other_best),
         "chosen": {"train": last.n_train, "test": last.n_test, "fraction_of_pool": last.fraction},
         "hyperparameters": last.trials[last.best].point,
         "errors": {"test": dict(last.test), "held_out": dict(last.held_out or {}) or None},
@@ -59,3 +60,8 @@ def _point(cycle: Cycle) -> dict[str, Any]:
         "trials": len(cycle.trials),
         "errors": {"test": dict(cycle.test), "held_out": held_out},
     }
+
+
+def _clusters(part: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of a partition."""
+    return {key: part[key] for key in CLUSTERS}

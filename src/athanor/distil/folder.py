@@ -24,7 +24,7 @@ from athanor.data.dataset import Dataset
 from athanor.data.packing import read_npz
 from athanor.distil.bench import CLUSTERS, MAP, POTENTIAL
 from athanor.distil.config import DistilConfig, is_distillation
-from athanor.distil.plan import Ground, Passed, Turn, retrace
+from athanor.distil.plan import Ground, Passed, Turn, chosen_delta, retrace
 from athanor.distil.pooled import Pooled, read_pool
 from athanor.distil.progress import progress_of
 from athanor.errors import FormatError
@@ -187,6 +187,12 @@ class Distillation:
     def partitions(self) -> tuple[Mapping[str, Any], ...]:
         """Of every delta: delta, n_clusters, energy_spread, ari, mean_distances, uncertainty ..."""
         return tuple(self.state.summary(part.id) for part in self._ground().partitions)
+
+    @property
+    def other_best(self) -> Mapping[str, Any]:
+        """The partition that the other affinity would draw from."""
+        others = [self.state.summary(part.id) for part in self._ground().others]
+        return others[chosen_delta(others)]
 
     @property
     def best(self) -> Mapping[str, Any]:

@@ -56,6 +56,8 @@ class Ground:
     partition: Task
     delta: float
     partitions: tuple[Task, ...]
+    others: tuple[Task, ...]
+    """The same with the other affinity, for the report."""
     map: Task
 
     @property
@@ -141,12 +143,17 @@ def _ground(course: Course) -> Ground:
     similarity = similarity_task(config, found, described, apart)
     course.need([similarity], phase="similarity")
     scan = _deltas(config, found)
-    parts = [partition_task(config, pool, similarity, delta) for delta in scan]
-    course.need(parts, phase="partition")
+    mine = config.query.affinity
+    parts, others = (
+        [partition_task(config, pool, similarity, delta, affinity=affinity) for delta in scan]
+        for affinity in (mine, "distance" if mine == "similarity" else "similarity")
+    )
+    course.need([*parts, *others], phase="partition")
     best = chosen_delta([course.summary(part) for part in parts])
     plane = map_task(similarity, scan[best])
     course.need([plane], phase="map")
-    return Ground(pool, found, similarity, parts[best], scan[best], tuple(parts), plane)
+    best_part, delta = parts[best], scan[best]
+    return Ground(pool, found, similarity, best_part, delta, tuple(parts), tuple(others), plane)
 
 
 def _deltas(config: DistilConfig, found: Mapping[str, Any]) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from athanor.search.space import Point, key
 
 KERNEL_KEYS = ("degree", "c0", "slope", "average", "coulomb", "zeta")
 SOAP_KEYS = ("cutoff", "n_max", "l_max", "sigma", "basis")
-PARTITION_KEYS = ("affinity", "d_tol", "patience", "max_clusters")
+PARTITION_KEYS = ("d_tol", "patience", "max_clusters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,15 @@ def similarity_task(
     )
 
 
-def partition_task(config: DistilConfig, pool: Task, similarity: Task, delta: float) -> Task:
+def partition_task(
+    config: DistilConfig, pool: Task, similarity: Task, delta: float, *, affinity: str
+) -> Task:
     """Clusters at one delta."""
     return Task(
         "partition",
-        {"delta": delta, "partition": _slice(config, PARTITION_KEYS)},
+        {"delta": delta, "affinity": affinity, "partition": _slice(config, PARTITION_KEYS)},
         (similarity.id,),
-        title=f"delta {delta:g}",
+        title=f"delta {delta:g} by {affinity}",
         hints={"pool": pool.id},
     )
 
