@@ -20,28 +20,73 @@ FolderArgument = Annotated[
 ]
 
 
+ElementOption = Annotated[
+    str | None,
+    typer.Option(
+        "--element",
+        help="Elements, Al by default: Al,Ni. With --pool: symbols by index, of a .cfg file.",
+    ),
+]
+PoolOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pool",
+        metavar="FILE",
+        help="A trajectory to distil: a campaign for it; repeat it for more files.",
+    ),
+]
+LevelOption = Annotated[
+    int | None,
+    typer.Option("--level", help="Of a moment tensor potential: 12, or what suits the pool."),
+]
+OracleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--oracle",
+        help="Name of an ASE calculator, emt by default; with --pool for labels that it lacks.",
+    ),
+]
+
+
 def init(
     where: Annotated[
         Path, typer.Argument(metavar="[DIR|FILE]", help="Where to write: campaign.toml in DIR.")
     ] = Path(),
-    element: Annotated[str, typer.Option("--element", help="Elements: Al, or Al,Ni.")] = "Al",
+    element: ElementOption = None,
     *,
+    pool: PoolOption = None,
     potential: Annotated[str, typer.Option("--potential", help="Kind of potential.")] = "mtp",
-    level: Annotated[int, typer.Option("--level", help="Level of a moment tensor potential.")] = 12,
-    oracle: Annotated[str, typer.Option("--oracle", help="Name of an ASE calculator.")] = "emt",
+    level: LevelOption = None,
+    oracle: OracleOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
 ) -> None:
     """Write a commented campaign file to begin with."""
+    path = where if where.suffix == ".toml" else where / "campaign.toml"
+    name = path.stem if path.stem != "campaign" else None
+    elements = parse_species(element, option="--element")
+    if pool:
+        from athanor.cli.pool_init import Asked, init_pool
+
+        init_pool(path, Asked(tuple(pool), name, elements, potential, level, oracle, seed))
+        return
+    _init(
+        path,
+        name=name,
+        elements=elements or ("Al",),
+        potential=potential,
+        level=12 if level is None else level,
+        oracle=oracle or "emt",
+        seed=seed,
+    )
+
+
+def _init(path: Path, *, name: str | None, elements: tuple[str, ...], **options: Any) -> None:
+    """Write a campaign file for elements."""
     from athanor.campaign.config import CampaignConfig
     from athanor.cli.starter import starter
     from athanor.data.durable import write_file
 
-    path = where if where.suffix == ".toml" else where / "campaign.toml"
-    elements = parse_species(element, option="--element") or ()
-    name = path.stem if path.stem != "campaign" else "-".join(elements).lower()
-    text = starter(
-        name=name, elements=elements, potential=potential, level=level, oracle=oracle, seed=seed
-    )
+    text = starter(name=name or "-".join(elements).lower(), elements=elements, **options)
     CampaignConfig.of(tomllib.loads(text), where="the options given")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(refuse_existing(path), text.encode())

@@ -13,11 +13,12 @@ from athanor.component import Component
 
 def families() -> dict[str, Mapping[str, type[Component]]]:
     """Every family of components, as kind -> recipe class."""
-    from athanor import oracle, potentials, query, sample, validate
+    from athanor import oracle, pool, potentials, query, sample, validate
 
     return {
         "potential": potentials.kinds(),
         "query": query.kinds(),
+        "pool": pool.kinds(),
         "start": sample.start_kinds(),
         "sampler": sample.sampler_kinds(),
         "oracle": oracle.kinds(),
@@ -26,7 +27,7 @@ def families() -> dict[str, Mapping[str, type[Component]]]:
 
 
 def kinds(json_: JsonOption = False) -> None:
-    """List every kind of potential, query, start, sampler, oracle and property there is."""
+    """List every kind of potential, query, pool, start, sampler, oracle and property there is."""
     table = {
         family: {name: describe(recipe) for name, recipe in found.items()}
         for family, found in families().items()
