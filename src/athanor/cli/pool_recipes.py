@@ -11,8 +11,9 @@ from athanor.errors import ConfigError
 FEW = 10_000
 """Atoms in a pool below which a small potential is all that can be determined."""
 NEAR, FAR = 25, 100
-"""Neighbours within the shortest and the longest cutoff that is tried; a GAP takes fewer."""
-GAP_FAR = 65
+"""Neighbours within the shortest and the longest cutoff that is tried."""
+GAP_NEAR, GAP_FAR = 12, 45
+"""The same of SOAP beside a two-body term, which reaches farther."""
 CUTOFFS = (4.0, 6.0)
 """Å, of structures without a density."""
 
@@ -25,9 +26,9 @@ def recipe(kind: str, survey: Survey, *, level: int | None) -> str:
     return made[kind](survey, level) if kind in made else f'kind = "{kind}"'
 
 
-def _cutoffs(survey: Survey, *, far: int = FAR) -> tuple[float, float]:
+def _cutoffs(survey: Survey, *, near: int = NEAR, far: int = FAR) -> tuple[float, float]:
     """Å: from the neighbours of neighbours to where little more is to be gained."""
-    shortest, longest = survey.radius(NEAR), survey.radius(far)
+    shortest, longest = survey.radius(near), survey.radius(far)
     if shortest is None or longest is None:
         shortest, longest = CUTOFFS
     low = round(max(min(max(shortest, 3.0), 6.0), 1.5 * (survey.closest or 0.0)), 1)
@@ -61,15 +62,15 @@ def _mtp(survey: Survey, level: int | None) -> str:
 
 
 def _gap(survey: Survey, level: int | None) -> str:
-    low, high = _cutoffs(survey, far=GAP_FAR)
+    low, high = _cutoffs(survey, near=GAP_NEAR, far=GAP_FAR)
     sparse = 100 if survey.atoms < FEW else 400
     return "\n".join(
         [
             'kind = "gap"             # Gaussian approximation potential: two-body and SOAP',
             f"cutoff = {_range(low, high)}      # Å, of SOAP environments",
-            "atom_sigma = { low = 0.3, high = 0.7 }      # Å, to which atoms are smeared",
+            "atom_sigma = { low = 0.3, high = 0.6 }  # Å, to which atoms are smeared",
             "sigma_energy = { low = 1e-4, high = 1e-2, log = true }   # eV/atom, expected error",
-            "sigma_force = { low = 0.02, high = 0.3, log = true }     # eV/Å, expected error",
+            "sigma_force = { low = 0.01, high = 0.2, log = true }     # eV/Å, expected error",
             f"n_sparse = {sparse:<14d}# environments of each element; time and memory grow with it",
         ]
     )
