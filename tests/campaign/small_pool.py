@@ -55,5 +55,5 @@ def tables(pool: Path) -> dict[str, Any]:
         "search": {"trials": 3, "initial": 2, "later_trials": 2, "method": "random"},
         "cycle": {"fraction": 0.2},
         "stop": {"energy_rmse_meV": 1e-6, "max_cycles": 2},
-        "compare": {"seeds": 2, "arms": ["clusters", "soap", "farthest", "random", "everything"]},
+        "compare": {"seeds": 3, "arms": ["clusters", "soap", "farthest", "random", "everything"]},
     }

@@ -87,8 +87,9 @@ def test_the_ending(home: Path) -> None:
     lines = ending(found, folder).splitlines()
     assert lines[0].startswith("small <b>pool</b>: 2 cycles, ")
     assert "on held-out structures" in lines[2]
-    assert lines[3].startswith("  comparison    For energies, the clustered choice")
-    for line in lines[4:]:
+    (compared,) = [line for line in lines if line.startswith("  comparison ")]
+    assert compared.startswith("  comparison    For energies, the clustered choice")
+    for line in lines[lines.index(compared) + 1 :]:
         assert Path(line.split(maxsplit=1)[1]).exists(), line
     over = found.state.ended
     bare = dataclasses.replace(found.config, compare=None)

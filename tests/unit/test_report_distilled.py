@@ -203,7 +203,7 @@ def test_text_of_every_origin_is_escaped(content: Content) -> None:
             ["learning"],
         ),
         ("pool", 1, ["The pool", "at describing structures"], ["learning", "scan", "search"]),
-        ("partition", 3, ["3 of 11 tasks done", "How the clusters were found"], ["search"]),
+        ("partition", 3, ["3 of 22 tasks done", "How the clusters were found"], ["search"]),
         ("map", 1, ["Clusters along the trajectory", "in cycle 1"], ["learning", "search"]),
         ("trial", 2, ["searching hyperparameters in cycle 1", "2 trials"], ["learning"]),
         ("test", 1, ["So far, with", "in cycle 2", "both written at the end"], []),

@@ -11,7 +11,7 @@ from athanor.cli.live import PHASES
 from athanor.cli.progress import counted, duration
 from athanor.distil import Distillation
 from athanor.distil.folder import DistilStatus
-from athanor.distil.verdict import sentence
+from athanor.distil.verdict import edge_sentence, sentence
 
 REACHED = "tolerance"
 """The stopping rule that is a success."""
@@ -36,6 +36,8 @@ def ending(found: Distillation, folder: Path) -> str:
         if last.held_out is not None
         else f"  errors        {_errors(last.test)} on its own test structures",
     ]
+    if found.at_edge:
+        lines.append(f"  search        {edge_sentence(found.at_edge)}")
     if found.comparison:
         lines.append(f"  comparison    {sentence(found.comparison)}")
     lines += [f"  {name:<13} {folder / place}" for name, place in FILES.items()]

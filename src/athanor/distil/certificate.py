@@ -42,6 +42,7 @@ def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
         "clusters_by_the_other_affinity": _clusters(found.other_best),
         "chosen": {"train": last.n_train, "test": last.n_test, "fraction_of_pool": last.fraction},
         "hyperparameters": last.trials[last.best].point,
+        "at_the_end_of_its_range": list(found.at_edge),
         "errors": {"test": dict(last.test), "held_out": dict(last.held_out or {}) or None},
         "learning_curve": [_point(cycle) for cycle in found.cycles],
         "comparison": [asdict(one) for one in verdicts(found.comparison)],

@@ -33,6 +33,8 @@ from athanor.query._clusters.spectral import IntArray
 from athanor.search.space import Point
 from athanor.structure import FloatArray
 
+EDGE = 0.01
+"""Share of a range; nearer to an end than this is at the end."""
 Errors = Mapping[str, float | None]
 """Keys as `athanor.campaign.parity.errors_of` gives: energy_rmse (eV/atom), forces_rmse (eV/Å)."""
 
@@ -227,6 +229,21 @@ class Distillation:
                 self._reason(entry.trial),
             )
             for entry in self.passed.entries
+        )
+
+    @property
+    def at_edge(self) -> tuple[str, ...]:
+        """Searched fields whose best value is an end of its range, so that a wider one may help."""
+        space = self.config.space
+        if space is None or not self.cycles:
+            return ()
+        last = self.cycles[-1]
+        point = last.trials[last.best].point
+        return tuple(
+            one.name
+            for one in space.dimensions
+            if one.choices is None
+            and min(one.distance(point[one.name], end) for end in (one.low, one.high)) < EDGE
         )
 
     @property

@@ -73,6 +73,15 @@ def sentence(results: Sequence[ArmResult], measure: str = "energy_rmse") -> str:
     )
 
 
+def edge_sentence(fields: Sequence[str]) -> str:
+    """What to do about searched fields whose best value is an end of its range."""
+    one = len(fields) == 1
+    return (
+        f"the best {', '.join(fields)} {'is' if one else 'are'} at the end of "
+        f"{'its range' if one else 'their ranges'}; wider ones may do better"
+    )
+
+
 def _verdict(results: Sequence[ArmResult], arm: str, measure: str) -> Verdict:
     values = _values(results, arm, measure)
     mean = float(np.mean(values)) if values else None

@@ -48,7 +48,19 @@ def clusters_of(found: Distillation) -> ClusterStory | None:
         chosen=np.array([int(i) in chosen for i in indices], dtype=bool),
         convergence=_convergence(best, query),
         similarity=_similarity(found, query),
+        other=_other(found.other_best),
     )
+
+
+def _other(part: Mapping[str, Any]) -> str:
+    """What the graph's other edges would have given, in one sentence."""
+    spread, ari = part["energy_spread_by_structure"], part["ari"]
+    told = [f"{part['n_clusters']} clusters at δ = {part['delta']:g}"]
+    if spread is not None:
+        told.append(f"energy spread {1000 * spread:.3g} meV/atom by structure")
+    if ari is not None:
+        told.append(f"adjusted Rand index {ari:.2f}")
+    return f"With the {part['affinity']} as the weight of an edge: {', '.join(told)}."
 
 
 def _convergence(best: Mapping[str, Any], query: ClusteringConfig) -> Convergence:

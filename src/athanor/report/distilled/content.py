@@ -82,6 +82,7 @@ class ClusterStory:
     indices : (m,) numbers in the pool, from 0, of the structures that could be chosen.
     clusters : (m,) from 1. points : (m, 2) the map.
     chosen : (m,) whether it was.
+    other : what the other affinity gives, in a sentence.
     """
 
     delta: float
@@ -93,6 +94,7 @@ class ClusterStory:
     chosen: npt.NDArray[np.bool_]
     convergence: Convergence
     similarity: tuple[tuple[str, str], ...]
+    other: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,7 @@ class Content:
     cycles : those that are over. rounds : their searches, and the one that goes on.
     dimensions : what is searched.
     arms, comparison : ways of choosing, and sentences on what came out or why nothing did yet.
-    point : hyperparameters of the latest best fit.
+    point : hyperparameters of the latest best fit. edges : which are at an end of their range.
     seconds : work by what it was spent on, for each cycle from 0.
     config : the campaign file's text.
     """
@@ -161,6 +163,7 @@ class Content:
     comparison: tuple[str, ...] = ()
     parity: Parity | None = None
     point: Mapping[str, Any] = field(default_factory=dict)
+    edges: str = ""
     choices: tuple[Choice, ...] = ()
     failures: tuple[Failure, ...] = ()
     seconds: tuple[Mapping[str, float], ...] = ()

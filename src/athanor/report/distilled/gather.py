@@ -14,6 +14,7 @@ import athanor
 from athanor.distil import Distillation
 from athanor.distil.folder import Errors, Trial
 from athanor.distil.pooled import Pooled, read_pool
+from athanor.distil.verdict import edge_sentence
 from athanor.report.content import Failure, Panel, Series
 from athanor.report.distilled.arms import arms_of, sentences_of
 from athanor.report.distilled.clustered import clusters_of, scan_of
@@ -72,6 +73,7 @@ def content_of(found: Distillation) -> Content:
         comparison=sentences_of(found),
         parity=_parity(found),
         point=last.trials[last.best].point if last else {},
+        edges=edge_sentence(found.at_edge) if found.at_edge else "",
         choices=found.selected().choices if last else (),
         failures=tuple(
             Failure(one.cycle, f"{WORK.get(one.kind, one.kind)}: {one.title}", one.reason)
