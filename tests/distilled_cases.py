@@ -39,7 +39,7 @@ def write_pool(path: Path, *, groups: bool = True) -> Path:
 def campaign_text(pool: Path, *, stop: str = "max_cycles = 2", compare: bool = True) -> str:
     """A campaign file that takes seconds."""
     arms = '["clusters", "soap", "farthest", "random", "everything"]'
-    section = f"[compare]\nseeds = 2\narms = {arms}" if compare else ""
+    section = f"[compare]\nseeds = 3\narms = {arms}" if compare else ""
     return f"""
 [campaign]
 name = "small <b>pool</b>"

@@ -20,6 +20,7 @@ from athanor.distil import drawn, kernels
 from athanor.distil.config import DistilConfig
 from athanor.distil.pooled import Pooled, read_pool, write_pool
 from athanor.errors import ConfigError
+from athanor.pool import Pool
 from athanor.potentials import PotentialConfig, load_folder
 from athanor.query._clusters.mapping import mds
 from athanor.query._clusters.partition import partition, rand_index
@@ -66,6 +67,7 @@ class DistilBench(Bench):
     def _make_pool(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         oracle = None if self.config.oracle is None else self.config.oracle.build()
         pool = self.config.pool.frames(oracle=oracle, seed=task.stream, workdir=work)
+        self._check_forces(pool)
         found = write_pool(part, pool, self.config.query, held_out=self.config.cycle.held_out)
         counts = len(found["eligible"]), found["largest"]
         said = forecast(*counts, self.config.query, n_species=len(found["species"]))
@@ -73,6 +75,17 @@ class DistilBench(Bench):
         every = replace(said, bytes=said.bytes * self.config.campaign.workers)
         check_memory(every, counts[0])
         return {**found, "forecast": said.sentence()}
+
+    def _check_forces(self, pool: Pool) -> None:
+        """Refuse before anything is computed what every fit would refuse."""
+        if self._forces_optional:
+            return
+        for labels, origin in zip(pool.labels, pool.origins, strict=True):
+            if labels is not None and not labels.has_forces:
+                raise ConfigError(
+                    f"[pool] {origin} has an energy and no forces, which a [potential] of this "
+                    'kind is not fitted to; take kind = "gap", or give frames with forces'
+                )
 
     def _describe(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         pool = self._read(task)
@@ -196,10 +209,15 @@ class DistilBench(Bench):
     def _frames(self, task: Task, numbers: Sequence[int]) -> Dataset:
         """Frames of the pool, with labels that were bought where it has none."""
         pool, bought = self._read(task), task.hints.get("labels", {})
-        return Dataset.of(
+        frames = [
             read_label(self.artefacts.path(bought[str(i)])) if str(i) in bought else pool.frames[i]
             for i in numbers
-        )
+        ]
+        return Dataset.of(frames, forces_optional=self._forces_optional)
+
+    @property
+    def _forces_optional(self) -> bool:
+        return not self.config.example.needs_forces
 
     def _read(self, task: Task) -> Pooled:
         """The pool, read once per process."""

@@ -53,10 +53,7 @@ def run(
     level = "" if config.oracle is None else config.oracle.build().level
     refuse_foreign(folder)
     if not (folder / JOURNAL).exists():
-        try:
-            config.pool.check()
-        except ConfigError as error:
-            raise ConfigError(f"[pool] {error}") from None
+        config.pool.check()
     with only_writer(folder), Journal(folder / JOURNAL) as journal:
         return _Still(config, folder, journal, progress).run(level)
 
