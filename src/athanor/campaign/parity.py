@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ class Parity:
     Attributes
     ----------
     energy, energy_predicted : (n,), eV/atom.
-    forces, forces_predicted : (n_components,), eV/Å.
+    forces, forces_predicted : (n_components,), eV/Å, of the frames that have them.
     stress, stress_predicted : (n_components,), eV/Å³, of the frames that have it.
     """
 
@@ -46,11 +46,16 @@ class Parity:
             for a, b in zip(labels, predicted, strict=True)
             if a.stress is not None and b.stress is not None
         ]
+        moved = [
+            (a.forces.ravel(), b.forces.ravel())
+            for a, b in zip(labels, predicted, strict=True)
+            if a.has_forces
+        ]
         return cls(
             np.array([label.energy for label in labels]) / sizes,
             np.array([label.energy for label in predicted]) / sizes,
-            np.concatenate([np.zeros(0), *(label.forces.ravel() for label in labels)]),
-            np.concatenate([np.zeros(0), *(label.forces.ravel() for label in predicted)]),
+            np.concatenate([np.zeros(0), *(a for a, _ in moved)]),
+            np.concatenate([np.zeros(0), *(b for _, b in moved)]),
             np.concatenate([np.zeros(0), *(a.ravel() for a, _ in both)]),
             np.concatenate([np.zeros(0), *(b.ravel() for _, b in both)]),
         )
@@ -72,11 +77,16 @@ def errors_of(predicted: Sequence[Labels], dataset: Dataset) -> dict[str, float 
     The same numbers as `athanor errors` gives (see `athanor.data.metrics`); None where there are
     no labels, and everywhere when a prediction is not finite.
     """
+    labels = dataset.labels
+    energies_alone = not any(label.has_forces for label in labels)
+    if energies_alone:
+        pairs = zip(labels, predicted, strict=True)
+        labels = [replace(label, forces=one.forces) for label, one in pairs]
     try:
-        table = errors(predicted, dataset.labels)
+        table = errors(predicted, labels)
         kinds: dict[str, Errors | None] = {
             "energy": table.energy,
-            "forces": table.forces,
+            "forces": None if energies_alone else table.forces,
             "stress": table.stress,
         }
     except InputError:

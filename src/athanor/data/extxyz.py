@@ -185,10 +185,13 @@ def _frame_lines(
     words: list[str] = []
     if atoms.cell.array.any():
         words.append(f'Lattice="{_reals(atoms.cell.array.ravel())}"')
-    words.append("Properties=species:S:1:pos:R:3" + ("" if labels is None else ":forces:R:3"))
     table: FloatArray = atoms.positions
-    if labels is not None:
+    properties = "Properties=species:S:1:pos:R:3"
+    if labels is not None and labels.has_forces:
         table = np.hstack([atoms.positions, labels.forces])
+        properties += ":forces:R:3"
+    words.append(properties)
+    if labels is not None:
         words.append(f"energy={float(labels.energy)!r}")
         if labels.stress is not None:
             words.append(f'stress="{_reals(labels.stress.ravel())}"')

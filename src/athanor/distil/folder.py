@@ -288,7 +288,21 @@ class Distillation:
                     reason=one["reason"],
                 )
             )
-        return Selection(Dataset.of(frames), tuple(choices))
+        return Selection(Dataset.of(frames, forces_optional=True), tuple(choices))
+
+    def whole(self) -> tuple[Dataset, list[dict[str, Any]]]:
+        """Every labelled structure of the pool, and the group of each where there are groups."""
+        pool = self.pool
+        numbers = sorted(pool.frames)
+        info = [{} if pool.groups is None else {"group": pool.groups[i]} for i in numbers]
+        return Dataset.of(pool.frames[i] for i in numbers), info
+
+    @property
+    def judged_on(self) -> str:
+        """What the tolerance is held against: test, held_out or both; test where nothing is out."""
+        ground = self.ground
+        apart = ground is not None and bool(ground.found["held_out"])
+        return self.config.stop.judged_on if apart else "test"
 
     def status(self) -> DistilStatus:
         """How it stands."""

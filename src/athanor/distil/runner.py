@@ -16,6 +16,7 @@ from athanor.campaign.journal import Journal
 from athanor.campaign.lock import only_writer
 from athanor.campaign.progress import Progress
 from athanor.campaign.state import State
+from athanor.campaign.steps import Done
 from athanor.data.durable import write_file
 from athanor.distil.bench import POTENTIAL, DistilBench
 from athanor.distil.certificate import certificate
@@ -24,9 +25,13 @@ from athanor.distil.folder import Distillation
 from athanor.distil.plan import Handover, Step, plan
 from athanor.distil.progress import progress_of
 from athanor.errors import ConfigError
+from athanor.query._similarity.extra import require_extra as require_similarity
+from athanor.search._optuna import require_extra as require_search
 
 EXPORTED = "potential"
 SELECTED = "selected.extxyz"
+POOL = "pool.extxyz"
+"""The whole pool, where it was made here."""
 CERTIFICATE = "certificate.json"
 
 
@@ -58,6 +63,18 @@ def run(
         return _Still(config, folder, journal, progress).run(level)
 
 
+def _check(config: DistilConfig) -> None:
+    """Ask before anything runs what would else show only at the end of long work."""
+    require_similarity()
+    config.example.check()
+    if config.space is not None:
+        require_search(config.search.method)
+    try:
+        config.pool.check()
+    except ConfigError as error:
+        raise ConfigError(f"[pool] {error}") from None
+
+
 class _Still(Driver[DistilConfig]):
     ALONE = frozenset({"trial"})
     LOST = frozenset({"label", "trial"})
@@ -80,17 +97,27 @@ class _Still(Driver[DistilConfig]):
         return progress_of(self.config, self.state, self.step, now=now)
 
     def restore(self) -> None:
-        names = (EXPORTED, SELECTED, CERTIFICATE)
-        if self.state.ended and not all((self.folder / name).exists() for name in names):
+        if self.state.ended is not None:
+            # [stop] may say other things of the same end
             self._hand_over(self.state.ended.potential, self.state.ended.stopped_by)
 
     def _hand_over(self, trial: str, stopped_by: str) -> None:
         """The potential, what it was made of and why, and what is known of its errors."""
         found = Distillation(self.folder, config=self.config, state=self.state)
-        export_potential(self.artefacts.path(trial) / POTENTIAL, self.folder / EXPORTED)
-        chosen = found.selected()
-        export_frames(
-            chosen.frames, self.folder / SELECTED, info=[one.as_info() for one in chosen.choices]
-        )
+        if not self._has(EXPORTED):
+            export_potential(self.artefacts.path(trial) / POTENTIAL, self.folder / EXPORTED)
+        if not self._has(SELECTED):
+            chosen = found.selected()
+            info = [one.as_info() for one in chosen.choices]
+            export_frames(chosen.frames, self.folder / SELECTED, info=info)
+        if self.config.pool.needs_oracle and not (self.folder / POOL).exists():
+            frames, info = found.whole()
+            export_frames(frames, self.folder / POOL, info=info)
         text = json.dumps(certificate(found, stopped_by=stopped_by), indent=2, allow_nan=False)
-        write_file(self.folder / CERTIFICATE, text.encode())
+        path = self.folder / CERTIFICATE
+        if not (path.exists() and path.read_bytes() == text.encode()):
+            write_file(path, text.encode())
+
+    def _has(self, name: str) -> bool:
+        """Whether what was handed over is still there, and of this end."""
+        return isinstance(self.plan(), Done) and (self.folder / name).exists()
