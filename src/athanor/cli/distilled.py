@@ -11,7 +11,7 @@ from athanor.cli.live import PHASES
 from athanor.cli.progress import counted, duration
 from athanor.distil import Distillation
 from athanor.distil.folder import DistilStatus
-from athanor.distil.verdict import edge_sentence, sentence
+from athanor.distil.verdict import edge_sentence, sentence_of
 
 REACHED = "tolerance"
 """The stopping rule that is a success."""
@@ -39,7 +39,7 @@ def ending(found: Distillation, folder: Path) -> str:
     if found.at_edge:
         lines.append(f"  search        {edge_sentence(found.at_edge)}")
     if found.comparison:
-        lines.append(f"  comparison    {sentence(found.comparison)}")
+        lines.append(f"  comparison    {sentence_of(found)}")
     lines += [f"  {name:<13} {folder / place}" for name, place in FILES.items()]
     return "\n".join(lines)
 
@@ -71,7 +71,7 @@ def show(found: Distillation) -> None:
             Text(f"{told}and forces, eV/Å; held: held-out structures", style="dim"), soft_wrap=True
         )
     if found.comparison:
-        console.print(Text(sentence(found.comparison)), soft_wrap=True)
+        console.print(Text(sentence_of(found)), soft_wrap=True)
     for failure in found.failures:
         text = Text(f"failed: {failure.title}: {failure.reason}")
         console.print(text, soft_wrap=True)

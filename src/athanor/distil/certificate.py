@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from athanor.distil.folder import Cycle, Distillation
-from athanor.distil.verdict import verdicts
+from athanor.distil.verdict import took_all, verdicts
 
 VERSION = 1
 CLUSTERS = (
@@ -45,7 +45,9 @@ def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
         "at_the_end_of_its_range": list(found.at_edge),
         "errors": {"test": dict(last.test), "held_out": dict(last.held_out or {}) or None},
         "learning_curve": [_point(cycle) for cycle in found.cycles],
-        "comparison": [asdict(one) for one in verdicts(found.comparison)],
+        "comparison": [
+            asdict(one) for one in verdicts(found.comparison, whole_pool=took_all(found))
+        ],
         "structures": [asdict(one) for one in found.selected().choices],
     }
 

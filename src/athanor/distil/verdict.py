@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
-from athanor.distil.folder import ArmResult
+from athanor.distil.folder import ArmResult, Distillation
 
 CONFIDENCE = 0.95
 FEWEST = 3
 """Seeds of each below which nothing is said about chance."""
 MEASURES = ("energy_rmse", "forces_rmse")
+NOTHING = "No comparison with a random choice was made."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,11 @@ class Verdict:
     mean, low, high : with the interval of the mean at 95 % (Student's t); None without values, low
         and high also with one.
     p : probability of a mean at least so far below that of random if there were no difference
-        (Welch's t test, one-sided); None for random itself, and where there are too few values.
+        (Welch's t test, one-sided); None for random itself, where there are too few values, where
+        not as many fits failed as of random (those that are left are then not alike), and where all
+        chose the whole pool.
     reasons : why fits failed.
+    failed : fits without a finite error; they are in no mean.
     """
 
     arm: str
@@ -40,6 +44,7 @@ class Verdict:
     high: float | None
     p: float | None
     reasons: tuple[str, ...]
+    failed: int = 0
 
     @property
     def beats_random(self) -> bool | None:
@@ -47,30 +52,82 @@ class Verdict:
         return None if self.p is None else self.p < 1 - CONFIDENCE
 
 
-def verdicts(results: Sequence[ArmResult]) -> tuple[Verdict, ...]:
-    """Every measure of every arm, in the order of the results."""
+def verdicts(results: Sequence[ArmResult], *, whole_pool: bool = False) -> tuple[Verdict, ...]:
+    """Every measure of every arm, in the order of the results; `whole_pool` as in `sentence`."""
     arms = list(dict.fromkeys(one.arm for one in results))
-    return tuple(_verdict(results, arm, measure) for measure in MEASURES for arm in arms)
+    found = tuple(_verdict(results, arm, measure) for measure in MEASURES for arm in arms)
+    return tuple(replace(one, p=None) for one in found) if whole_pool else found
 
 
-def sentence(results: Sequence[ArmResult], measure: str = "energy_rmse") -> str:
-    """Whether the clustered choice beats a random one, in one sentence."""
+def sentence_of(found: Distillation, measure: str = "energy_rmse") -> str:
+    """What the comparison of a distillation says of one measure."""
+    return sentence(
+        found.comparison,
+        measure,
+        whole_pool=took_all(found),
+        delta=float(found.best["delta"]) if measure == MEASURES[0] else None,
+    )
+
+
+def took_all(found: Distillation) -> bool:
+    """Whether every structure that may be chosen was, so that all arms have the same ones."""
+    if found.ground is None or not found.cycles:
+        return False
+    last = found.cycles[-1]
+    return last.n_train + last.n_test >= len(found.ground.found["eligible"])
+
+
+def sentence(
+    results: Sequence[ArmResult],
+    measure: str = "energy_rmse",
+    *,
+    whole_pool: bool = False,
+    delta: float | None = None,
+) -> str:
+    """Whether the clustered choice beats a random one, in a sentence or two.
+
+    `whole_pool`: all that may be chosen was, so that all arms have the same structures. `delta`:
+    what the clusters were made with; at 0 they are those of the arm soap.
+    """
     found = {one.arm: one for one in verdicts(results) if one.measure == measure}
     clusters, chance = found.get("clusters"), found.get("random")
-    if clusters is None or chance is None or clusters.mean is None or chance.mean is None:
-        return "No comparison with a random choice was made."
-    unit, scale = ("meV/atom", 1e3) if measure == "energy_rmse" else ("meV/Å", 1e3)
-    what = "energies" if measure == "energy_rmse" else "forces"
-    both = f"{scale * clusters.mean:.3g} against {scale * chance.mean:.3g} {unit}"
+    if clusters is None or chance is None:
+        return NOTHING
+    if whole_pool:
+        return (
+            "All of the pool that may be chosen was used, so every way of choosing took the same "
+            "structures: there is nothing to compare."
+        )
+    same = " At the best δ, 0, clusters and SOAP alone are the same partition."
+    more = same if delta == 0 and "soap" in found else ""
+    return _against_chance(clusters, chance) + more
+
+
+def _against_chance(clusters: Verdict, chance: Verdict) -> str:
+    what = "energies" if clusters.measure == "energy_rmse" else "forces"
+    unit = "meV/atom" if clusters.measure == "energy_rmse" else "meV/Å"
+    lost = ""
+    if clusters.failed or chance.failed:
+        lost = f"{_lost(clusters)} to clusters and {_lost(chance)} to random choices failed"
+    if clusters.mean is None or chance.mean is None:
+        return f"For {what} nothing can be compared: {lost}." if lost else NOTHING
+    both = f"{1e3 * clusters.mean:.3g} against {1e3 * chance.mean:.3g} {unit}"
+    if clusters.failed != chance.failed:
+        return f"For {what}, {both}, but {lost}, so nothing is said of which choice is better."
+    lost = f"; {lost}" if lost else ""
     if clusters.p is None:
-        return f"For {what}, {both}, over too few seeds to say whether clusters beat chance."
-    seeds = f"{len(clusters.values)} seeds, p = {clusters.p:.2g}"
+        return f"For {what}, {both}, over too few seeds to say whether clusters beat chance{lost}."
+    seeds = f"{len(clusters.values)} seeds, p = {clusters.p:.2g}{lost}"
     if clusters.beats_random:
         return f"For {what}, the clustered choice beats a random one as large: {both} ({seeds})."
     return (
         f"For {what}, the clustered choice does not beat a random one as large at 95 % confidence: "
         f"{both} ({seeds})."
     )
+
+
+def _lost(one: Verdict) -> str:
+    return f"{one.failed} of {one.failed + len(one.values)} fits"
 
 
 def edge_sentence(fields: Sequence[str]) -> str:
@@ -91,8 +148,10 @@ def _verdict(results: Sequence[ArmResult], arm: str, measure: str) -> Verdict:
         low, high = mean - half, mean + half
     chance = _values(results, "random", measure)
     reasons = tuple(one.reason for one in results if one.arm == arm and one.reason)
-    p = None if arm == "random" else _below(values, chance)
-    return Verdict(arm, measure, values, mean, low, high, p, reasons)
+    failed = _failed(results, arm)
+    fair = arm != "random" and failed == _failed(results, "random")
+    p = _below(values, chance) if fair else None
+    return Verdict(arm, measure, values, mean, low, high, p, reasons, failed)
 
 
 def _below(values: Sequence[float], chance: Sequence[float]) -> float | None:
@@ -105,3 +164,9 @@ def _below(values: Sequence[float], chance: Sequence[float]) -> float | None:
 def _values(results: Sequence[ArmResult], arm: str, measure: str) -> tuple[float, ...]:
     found = [one.errors[measure] for one in results if one.arm == arm and one.errors]
     return tuple(value for value in found if value is not None)
+
+
+def _failed(results: Sequence[ArmResult], arm: str) -> int:
+    # energies have labels always, so that one without a value is one that failed
+    mine = [one for one in results if one.arm == arm]
+    return len(mine) - len(_values(mine, arm, MEASURES[0]))

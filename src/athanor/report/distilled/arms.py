@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from athanor.distil import Distillation
-from athanor.distil.verdict import sentence, verdicts
+from athanor.distil.verdict import sentence_of, took_all, verdicts
 from athanor.report.distilled.content import ArmStory
 from athanor.report.distilled.standing import where
 
@@ -20,7 +20,7 @@ NAMES = {
 def arms_of(found: Distillation) -> tuple[ArmStory, ...]:
     """Every way of choosing that was compared, in order; empty before all fits are done."""
     results = found.comparison
-    told = {(one.arm, one.measure): one for one in verdicts(results)}
+    told = {(one.arm, one.measure): one for one in verdicts(results, whole_pool=took_all(found))}
     stories = []
     for arm in dict.fromkeys(one.arm for one in results):
         name, paper = NAMES.get(arm, (arm, ""))
@@ -42,8 +42,8 @@ def sentences_of(found: Distillation) -> tuple[str, ...]:
     """What came out of the comparison, or why there is none."""
     if found.comparison:
         forces = any(one.errors and one.errors["forces_rmse"] for one in found.comparison)
-        more = (sentence(found.comparison, "forces_rmse"),) if forces else ()
-        return (sentence(found.comparison), *more)
+        more = (sentence_of(found, "forces_rmse"),) if forces and not took_all(found) else ()
+        return (sentence_of(found), *more)
     if found.config.compare is None:
         return ("No comparison was asked for; a section [compare] makes one.",)
     told = None if found.ground is None else found.ground.found
