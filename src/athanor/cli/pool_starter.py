@@ -17,6 +17,8 @@ from athanor.query.clustering import ClusteringConfig
 
 PATIENT = 600.0
 """Seconds of one core that fingerprints may take before the faster radial functions are taken."""
+SMALL = 200
+"""Structures; of fewer, one of each cluster may be more than half."""
 DRAWN = 20, 100
 """Structures that a cycle should add: enough to judge by, few enough to be worth choosing."""
 MEASURED = 500
@@ -84,6 +86,7 @@ def pool_starter(
         fraction=f"{sizes.fraction:<14g}",
         first=_counted(sizes.fraction * survey.n),
         held_out=f"{sizes.held_out:<14g}",
+        most=1.0 if survey.n < SMALL else 0.5,
         seeds=5 if potential in ("mtp", "lj") else 3,
     )
 
@@ -185,7 +188,7 @@ held_out = {held_out}# of the pool, never chosen: it measures what comes out
 [stop]                   # the first rule that holds
 energy_rmse_meV = 2.0    # per atom, the tolerance
 judged_on = "both"       # "test" (the paper's), "held_out", or "both"
-max_fraction = 0.5       # of the pool
+max_fraction = {most}       # of the pool
 
 [compare]                # as many structures chosen otherwise; leave it out to save these fits
 seeds = {seeds}                # draws by each way of choosing
