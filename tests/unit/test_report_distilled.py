@@ -21,6 +21,7 @@ from athanor.campaign.state import fold
 from athanor.distil import DistilConfig, Distillation, run
 from athanor.distil.verdict import sentence
 from athanor.report import report_of
+from athanor.report.distilled.clustered import scan_of
 from athanor.report.distilled.content import Content, Convergence
 from athanor.report.distilled.fit_figures import fields
 from athanor.report.distilled.gather import content_of
@@ -134,6 +135,17 @@ def test_numbers_are_those_of_the_certificate(page: str, folder: Path) -> None:
     assert f"{told['similarity']['zeta']:.4g}, from the data" in seen
     for value in told["hyperparameters"].values():
         assert f" {json.dumps(value)} " in seen
+
+
+def test_the_scan_is_that_of_the_affinity_drawn_from(found: Distillation) -> None:
+    deltas = [one["delta"] for one in found.partitions]
+    assert [point.delta for point in scan_of(found)] == sorted(deltas)
+    other = {"similarity": "distance", "distance": "similarity"}[found.config.query.affinity]
+    records = found.state.finished_tasks.values()
+    told = {one.summary["affinity"] for one in records if one.kind == "partition"}
+    assert told == {found.config.query.affinity, other}, "both are in the journal"
+    for point, part in zip(scan_of(found), found.partitions, strict=True):
+        assert (point.n_clusters, point.spread) == (part["n_clusters"], part["energy_spread"])
 
 
 def test_the_comparison_is_told_as_it_is(page: str, found: Distillation) -> None:

@@ -13,9 +13,11 @@ from athanor.report.distilled.content import ClusterStory, Convergence, ScanPoin
 
 
 def scan_of(found: Distillation) -> tuple[ScanPoint, ...]:
-    """Every delta whose clusters are there, also before all are."""
+    """Every delta whose clusters by the query's affinity are there, also before all are."""
     records = found.state.finished_tasks.values()
-    points = [_scan_point(one.summary) for one in records if one.kind == "partition"]
+    told = [one.summary for one in records if one.kind == "partition"]
+    mine = found.config.query.affinity
+    points = [_scan_point(summary) for summary in told if summary["affinity"] == mine]
     return tuple(sorted(points, key=lambda one: one.delta))
 
 
