@@ -10,7 +10,9 @@ SpectralClustering(k, affinity="precomputed", random_state=0).fit for each of th
 fits alone, without eq. 13. Both are processor seconds of one thread, in turn delta by delta.
 
 Of every partition of both are kept: the normalised cut (lower is better) and the mean distance
-between clusters (13, higher is better). Parts that are in the output file are not measured again.
+between clusters (13, higher is better). The cut of random partitions into clusters of the same
+sizes is its scale: on a similarity that is nearly the same for all pairs any partition into k has
+about k - 1. Parts that are in the output file are not measured again.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ EVERY = 10
 """Steps of 5 fs between frames."""
 ROUNDS = 3
 """Times that ours is measured; the median counts."""
+DRAWS = 3
+"""Random partitions for each number of clusters; their mean counts."""
 Row = dict[str, object]
 
 
@@ -146,6 +150,36 @@ def judged(kernel: FloatArray, labels: list[IntArray]) -> Row:
     }
 
 
+def chance(pool: Pool, delta: float) -> Row:
+    """The normalised cut of random partitions into clusters as large as ours."""
+    kernel, rng = pool.kernel(delta), np.random.default_rng(0)
+    embedding = embed(kernel, pool.config.max_clusters)
+    cuts = []
+    for number in range(2, pool.config.max_clusters + 1):
+        found = assign(embedding, number)
+        drawn = [normalised_cut(kernel, rng.permutation(found)) for _ in range(DRAWS)]
+        cuts.append(round(float(np.mean(drawn)), 6))
+    return {"normalised_cut": cuts}
+
+
+def below_chance(parts: Row) -> Row:
+    """How far the cuts of both lie below that of random partitions of the same sizes, percent."""
+    sides = {
+        side: np.array([parts[f"{side} {delta:g}"]["normalised_cut"] for delta in DELTAS])
+        for side in ("ours", "refitted", "random")
+    }
+    ours_gain, refitted_gain = (sides["random"] - sides[side] for side in ("ours", "refitted"))
+    gains = ours_gain.sum(axis=1) / refitted_gain.sum(axis=1)
+    return {
+        "random_mean": round(float(sides["random"].mean()), 5),
+        "ours_percent": round(float(100 * (ours_gain / sides["random"]).mean()), 4),
+        "refitted_percent": round(float(100 * (refitted_gain / sides["random"]).mean()), 4),
+        "ours_gain_over_refitted_gain": round(float(ours_gain.sum() / refitted_gain.sum()), 4),
+        "the_same_by_delta": [round(float(one), 4) for one in gains],
+        "ours_below_random": round(float((ours_gain > 0).mean()), 3),
+    }
+
+
 def summary(parts: Row) -> Row:
     """How many times faster, and how the objectives compare."""
     pairs = [(parts[f"ours {delta:g}"], parts[f"refitted {delta:g}"]) for delta in DELTAS]
@@ -186,6 +220,9 @@ def main() -> None:
             record.add(f"ours {delta:g}", functools.partial(ours, pool, delta))
             record.add(f"refitted {delta:g}", functools.partial(refitted, pool, delta))
         record.add("summary", functools.partial(summary, record.parts))
+        for delta in DELTAS:
+            record.add(f"random {delta:g}", functools.partial(chance, pool, delta))
+        record.add("below chance", functools.partial(below_chance, record.parts))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from athanor.errors import ConfigError
+from athanor.errors import ConfigError, MissingExtraError
 
 T = TypeVar("T", bound="Component")
 
@@ -95,6 +97,17 @@ def choose(package: str, base: type[T], table: Mapping[str, Any], *, where: str)
             f"the kinds are {', '.join(kinds)}"
         )
     return kinds[kind].parse(table, where=where)
+
+
+def require_libraries(needs: Mapping[str, str]) -> None:
+    """Raise MissingExtraError for the first library (-> its extra) not there; imports nothing."""
+    for library, extra in needs.items():
+        if library in sys.modules:
+            present = sys.modules[library] is not None
+        else:
+            present = importlib.util.find_spec(library) is not None
+        if not present:
+            raise MissingExtraError(library, extra)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

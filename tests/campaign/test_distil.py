@@ -197,6 +197,67 @@ def test_every_label_fails(make: Make, tmp_path: Path) -> None:
         run(make(labelled=False, oracle=oracle), tmp_path / "folder")
 
 
+def test_one_label_fails(make: Make, tmp_path: Path) -> None:
+    """What cannot be labelled is gone on without, and does not keep the campaign from ending."""
+    oracle = {"kind": "tricky", "refuse": 0.3}
+    config = make(
+        labelled=False,
+        oracle=oracle,
+        cycle={"fraction": 0.9},
+        stop={"max_cycles": 30},
+        search={"trials": 1, "later_trials": 1},
+    )
+    state = run(config, tmp_path / "folder")
+    assert state.stopped_by == "whole_pool"
+    assert len(state.failed_tasks) > 0
+    found = Distillation(tmp_path / "folder")
+    assert len(found.selected().choices) == state.labels_bought < len(found.pool.eligible)
+
+
+def test_no_more_of_the_pool_than_allowed(make: Make, tmp_path: Path) -> None:
+    state = run(make(stop={"max_fraction": 0.3, "max_cycles": 9}), tmp_path / "folder")
+    assert state.stopped_by == "max_fraction"
+    found = Distillation(tmp_path / "folder")
+    assert 0 < len(found.selected().choices) <= 0.3 * len(frames()[0])
+    with pytest.raises(AthanorError, match=r"the first cycle alone takes more than .* = 0.01"):
+        run(make(stop={"max_fraction": 0.01}), tmp_path / "other")
+
+
+def test_going_on_after_a_comparison(make: Make, tmp_path: Path) -> None:
+    """What was compared with is not taken for the next cycle, nor the other way round."""
+    folder = tmp_path / "folder"
+    run(make(stop={"max_cycles": 1}), folder)
+    first = {one.index for one in Distillation(folder).selected().choices}
+    run(make(stop={"max_cycles": 2}), folder)
+    second = {one.index for one in Distillation(folder).selected().choices}
+    assert first < second
+    run(make(stop={"max_cycles": 1}), folder)
+    again = Distillation(folder)
+    assert {one.index for one in again.selected().choices} == first
+    sizes = {one.n_train for one in again.comparison if one.arm != "everything"}
+    assert sizes == {again.cycles[-1].n_train}
+    assert json.loads((folder / "certificate.json").read_text())["chosen"]["train"] in sizes
+
+
+def test_a_tighter_tolerance_is_certified(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    run(make(stop={"max_cycles": 1}), folder)
+    run(make(stop={"max_cycles": 1, "energy_rmse_meV": 1e-7}), folder)
+    told = json.loads((folder / "certificate.json").read_text())
+    assert told["tolerance_meV_per_atom"] == 1e-7
+
+
+def test_an_oracle_that_fails_in_the_pool(make: Make, tmp_path: Path) -> None:
+    pool = {"kind": "quench", "formula": "Al", "atoms": 4, "density": 2.7, "plateau_ps": 0.2}
+    pool |= {"equilibration_ps": 0, "ramp_ps": 0, "melt_ps": 0, "temperatures_K": [300.0]}
+    config = make(pool=pool, oracle={"kind": "tricky", "trick": "offline"})
+    for _ in range(2):  # and it is tried again
+        with pytest.raises(AthanorError, match="the licence server sleeps"):
+            run(config, tmp_path / "folder")
+    with pytest.raises(FormatError, match="not clustered yet"):
+        Distillation(tmp_path / "folder").clusters()
+
+
 def test_tolerance_ends_it(make: Make, tmp_path: Path) -> None:
     state = run(make(stop={"energy_rmse_meV": 1e6}), tmp_path / "folder")
     assert (state.stopped_by, state.cycle) == ("tolerance", 1)
@@ -235,6 +296,10 @@ def test_pairs_of_atoms(make: Make, tmp_path: Path) -> None:
         ({"potential": {"kind": "fake", "size": {"low": 4, "high": 2}}}, r"size"),
         ({"stop": {"energy_rmse": 2}}, r"did you mean 'energy_rmse_meV'"),
         ({"search": {"trails": 2}}, r"did you mean 'trials'"),
+        (
+            {"stop": {"judged_on": "held_out"}, "cycle": {"held_out": 0}},
+            r"held_out = 0 keeps nothing apart",
+        ),
     ],
 )
 def test_refused(plugin: Path, tmp_path: Path, sections: dict[str, Any], message: str) -> None:

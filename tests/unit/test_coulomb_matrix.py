@@ -17,7 +17,8 @@ from athanor.query._similarity.coulomb import (
     coulomb_rows,
     minimum_image,
 )
-from athanor.query._similarity.memory import blocks, check_memory, forecast
+from athanor.query._similarity.memory import blocks, check_memory, forecast, spectra_bytes
+from athanor.query._similarity.soap import n_features
 from athanor.query.clustering import ClusteringConfig
 from athanor.structure import FloatArray
 from athanor.testing import structures as made
@@ -170,6 +171,11 @@ def test_what_has_no_matrix_is_refused(some) -> None:
     broken.positions[0] = np.nan
     with pytest.raises(StructureError, match="structure 1: the position of atom 0 is not finite"):
         coulomb_distances(some[:1], [some[1], broken], size=9)
+    names = (["frame 7"], ["frame 8", "frame 9 of melt.xyz"])
+    with pytest.raises(StructureError, match=r"^frame 9 of melt\.xyz: the position of atom 0"):
+        coulomb_distances(some[:1], [some[1], broken], size=9, names=names)
+    with pytest.raises(StructureError, match=r"^frame 7: atoms 0 and 4 are at the same place"):
+        coulomb_distances([doubled], some[:2], size=9, names=names)
 
 
 def test_blocks_cover_the_pool_within_the_memory() -> None:
@@ -184,6 +190,23 @@ def test_blocks_cover_the_pool_within_the_memory() -> None:
         assert max(lengths) - min(lengths) <= 1
         assert max(lengths) == 1 or 16 * max(lengths) * size * (size + 1) / 2 <= memory * 1e9
     assert blocks(0, 10) == []
+
+
+def test_blocks_leave_room_for_spectra_of_atoms() -> None:
+    pairs = ClusteringConfig(average="pairs")
+    rng = np.random.default_rng(2)
+    for _ in range(30):
+        n, size, species = int(rng.integers(1, 4000)), int(rng.integers(1, 60)), 2
+        memory = float(rng.uniform(1e-3, 1e-1))
+        spectra = spectra_bytes(pairs, size, species)
+        assert spectra == 8 * size * n_features(pairs, species)
+        ranges = blocks(n, size, memory, ordering="eigenvalues", spectra=spectra)
+        assert [k for part in ranges for k in part] == list(range(n))
+        width = max(map(len, ranges))
+        assert width == 1 or 2 * width * (8 * size + spectra) <= memory * 1e9
+        told = forecast(n, size, pairs, n_species=species, memory_GB=memory).worker_bytes
+        assert told == 2 * width * (8 * size + spectra) + 16 * width**2
+    assert spectra_bytes(ClusteringConfig(), 60, 2) == 0
 
 
 def test_the_forecast_of_a_large_pool_fits_eight_gigabytes() -> None:

@@ -263,6 +263,13 @@ def test_what_cannot_be_described_is_named(some, monkeypatch) -> None:
     broken.positions[1, 2] = np.nan
     with pytest.raises(StructureError, match="structure 1: the position of atom 1 is not finite"):
         fingerprints([some[0], broken], SMALL, species=SPECIES)
+    for described in (fingerprints, atom_fingerprints):
+        with pytest.raises(
+            StructureError, match=r"^frame 40: the position of atom 1 is not finite"
+        ):
+            described([some[0], broken], SMALL, species=SPECIES, names=["frame 3", "frame 40"])
+        with pytest.raises(UnknownElementError, match=r"^frame 3: it holds O"):
+            described(some[:1], SMALL, species=("Si",), names=["frame 3"])
     rows = np.ones((3, 4))
     rows[2, 1] = np.inf
     with pytest.raises(StructureError, match="structure 2: a SOAP fingerprint is not finite"):

@@ -24,6 +24,8 @@ RESULT = "result.json"
 WORK = "work"
 RESUMED = frozenset({"fit", "pool", "trial"})
 """Kinds of tasks whose scratch outlives a kill: a fit goes on from the steps it kept there."""
+KEPT = frozenset({"pool"})
+"""Kinds whose scratch outlives a refusal too: a trajectory that was paid for is no less good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Artefacts:
             except BaseException as error:
                 # a full disk is no reason to begin anew once there is room again
                 failed = isinstance(error, Exception) and not isinstance(error, FolderError)
-                if failed or not resumed:
+                if (failed and task.kind not in KEPT) or not resumed:
                     shutil.rmtree(part, ignore_errors=True)
                 raise
 
@@ -101,6 +103,8 @@ class Artefacts:
         try:
             result = {"task": identity, **build(part, part / WORK)}
         except OracleError as error:
+            if task.kind in KEPT:
+                raise
             self._publish(part, {"reason": error.reason}, self.failed(task.id))
             return
         with writing(part):

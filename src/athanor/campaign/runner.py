@@ -146,6 +146,7 @@ class _Furnace(Driver[CampaignConfig]):
 
 def _check_files(config: CampaignConfig) -> None:
     """Ask before the first label what would else show only after many were paid."""
+    config.potential.check()
     for section, recipe in (("start", config.start), ("sample", config.sample)):
         try:
             recipe.check()

@@ -97,7 +97,7 @@ class DistilBench(Bench):
 
     def _distances(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         pool, config = self._read(task), self.config.query
-        ranges = [task.hints["blocks"][int(one)] for one in task.inputs[1:]]
+        ranges = [task.payload["blocks"][int(one)] for one in task.inputs[1:]]
         first, second = (
             [pool.structures[int(i)] for i in pool.eligible[start:stop]] for start, stop in ranges
         )
@@ -140,11 +140,11 @@ class DistilBench(Bench):
     def _draw(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         pool, payload = self._read(task), task.payload
         rng = np.random.default_rng(task.stream)
-        clusters = self._clusters(task.hints["partition"])
+        clusters = self._clusters(payload["partition"])
         common: dict[str, Any] = {"eligible": pool.eligible, "fraction": payload["fraction"]}
         common |= {"cycle": task.hints["cycle"], "rng": rng}
-        if task.hints["like"] is None:
-            before = self._chosen(task.hints["before"])
+        if payload["like"] is None:
+            before = self._chosen(payload["before"])
             share = payload["train_fraction"]
             chosen = drawn.add_from_clusters(
                 _required(clusters), before, train_fraction=share, **common
@@ -152,9 +152,9 @@ class DistilBench(Bench):
         else:
             apart = None
             if payload["arm"] == "farthest":
-                folder = self.artefacts.path(task.hints["similarity"])
+                folder = self.artefacts.path(task.inputs[0])
                 apart = distance(kernels.mixed(folder, payload["delta"]))
-            like = self._chosen(task.hints["like"])
+            like = self._chosen(payload["like"])
             chosen = drawn.choose_like(
                 payload["arm"], like, clusters=clusters, distances=apart, **common
             )

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from athanor.distil.folder import Cycle, Distillation
+from athanor.distil.held_out import about, errors_by_group, judge_of
 from athanor.distil.verdict import took_all, verdicts
 
 VERSION = 1
@@ -25,7 +26,8 @@ CLUSTERS = (
 def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
     """Plain JSON data.
 
-    Errors are RMSE, MAE and maximum: energies in eV/atom, forces in eV/Å, stresses in eV/Å³.
+    Errors are RMSE, MAE and maximum: energies in eV/atom, forces in eV/Å, stresses in eV/Å³; for
+    each group of the pool, RMSE. `about` says what they measure.
     """
     last = found.cycles[-1]
     pool = found.passed.ground.found if found.passed.ground else {}
@@ -35,6 +37,8 @@ def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
         "name": found.state.name,
         "stopped_by": stopped_by,
         "tolerance_meV_per_atom": found.config.stop.energy_rmse_meV,
+        "judged_on": judge_of(found),
+        "about": about(found),
         "pool": {key: pool[key] for key in ("n", "atoms", "species", "level", "groups", "notes")}
         | {"held_out": len(pool["held_out"]), "eligible": len(pool["eligible"])},
         "similarity": dict(found.similarity),
@@ -43,7 +47,11 @@ def certificate(found: Distillation, *, stopped_by: str) -> dict[str, Any]:
         "chosen": {"train": last.n_train, "test": last.n_test, "fraction_of_pool": last.fraction},
         "hyperparameters": last.trials[last.best].point,
         "at_the_end_of_its_range": list(found.at_edge),
-        "errors": {"test": dict(last.test), "held_out": dict(last.held_out or {}) or None},
+        "errors": {
+            "test": dict(last.test),
+            "held_out": dict(last.held_out or {}) or None,
+            "held_out_by_group": errors_by_group(found),
+        },
         "learning_curve": [_point(cycle) for cycle in found.cycles],
         "comparison": [
             asdict(one) for one in verdicts(found.comparison, whole_pool=took_all(found))

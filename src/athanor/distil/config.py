@@ -48,9 +48,11 @@ class SearchSection(SearchConfig):
     def of_cycle(self, number: int) -> SearchConfig:
         """The search of cycle 1, 2, ..."""
         written = self.model_dump(exclude={"later_trials"}, exclude_unset=True)
-        if number > 1:
-            trials = self.later_trials
-            written |= {"trials": trials, "initial": max(1, min(self.initial, trials // 2))}
+        trials = self.trials if number == 1 else self.later_trials
+        written["trials"] = trials
+        if number > 1 or "initial" not in self.model_fields_set:
+            # or nothing would ever be inferred from results
+            written["initial"] = max(1, min(self.initial, trials // 2))
         return SearchConfig(**written)
 
 
@@ -162,6 +164,13 @@ class DistilConfig:
                 'kind = "file"'
             )
         table = table_of(tables, "potential", where)
+        cycle = _parsed(CycleSection, tables, "cycle", where)
+        stop = _parsed(StopSection, tables, "stop", where)
+        if stop.judged_on == "held_out" and cycle.held_out == 0:
+            raise ConfigError(
+                f'{where}: [stop] judged_on = "held_out", but [cycle] held_out = 0 keeps nothing '
+                'apart; give a share above 0, or judged_on = "test"'
+            )
         where_potential = f"{where}: [potential]"
         space, plain = marked(table, where=where_potential)
         return cls(
@@ -173,8 +182,8 @@ class DistilConfig:
             space=space,
             example=choose("athanor.potentials", PotentialConfig, plain, where=where_potential),
             search=_parsed(SearchSection, tables, "search", where),
-            cycle=_parsed(CycleSection, tables, "cycle", where),
-            stop=_parsed(StopSection, tables, "stop", where),
+            cycle=cycle,
+            stop=stop,
             compare=_optional(CompareSection, tables, "compare", where),
             source=source,
         )

@@ -48,4 +48,4 @@ class Course:
 
     def hopeless(self, what: str) -> Abort:
         """Nothing failed, and nothing came out that could be used."""
-        return Abort(f"{what}; change the ranges of [potential] and give another folder", ())
+        return Abort(what, ())

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from athanor.data.durable import write_file
 from athanor.data.packing import npz_bytes, read_npz
+from athanor.distil.pooled import CHUNK
 from athanor.query._similarity.coulomb import coulomb_distances
 from athanor.query._similarity.kernels import (
     coulomb_kernel,
@@ -35,19 +36,27 @@ SOAP, COULOMB = "soap.npy", "coulomb.npy"
 
 
 def describe(
-    part: Path, structures: Sequence[Atoms], config: ClusteringConfig, *, species: Sequence[str]
+    part: Path,
+    structures: Sequence[Atoms],
+    config: ClusteringConfig,
+    *,
+    species: Sequence[str],
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Keep the mean fingerprints of some structures, and those of their atoms where asked for."""
+    """Keep the mean fingerprints of some structures, and those of their atoms where asked for.
+
+    Errors call the structures by `names`, by default by their number among these.
+    """
     arrays: dict[str, Any]
     if config.average == "pairs":
-        atoms = atom_fingerprints(structures, config, species=species)
+        atoms = atom_fingerprints(structures, config, species=species, names=names)
         arrays = {
             "rows": np.array([one.mean(axis=0) for one in atoms]),
             "atoms": np.concatenate(atoms),
             "sizes": np.array([len(one) for one in atoms], dtype=np.int64),
         }
     else:
-        arrays = {"rows": fingerprints(structures, config, species=species)}
+        arrays = {"rows": fingerprints(structures, config, species=species, names=names)}
     write_file(part / FINGERPRINTS, npz_bytes(arrays))
     return {"structures": len(structures)}
 
@@ -61,9 +70,14 @@ def apart(
     config: ClusteringConfig,
     spectra: tuple[list[FloatArray], list[FloatArray]] | None,
     slope: float,
+    names: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """Keep the Coulomb distances of a pair of blocks, and the SOAP kernel of pairs if asked for."""
-    arrays = {"coulomb": coulomb_distances(first, second, size=size, ordering=config.coulomb)}
+    """Keep the Coulomb distances of a pair of blocks, and the SOAP kernel of pairs if asked for.
+
+    Errors call the structures by `names`, of both blocks, by default by their number in the block.
+    """
+    found = coulomb_distances(first, second, size=size, ordering=config.coulomb, names=names)
+    arrays = {"coulomb": found}
     if spectra is not None:
         arrays["pairs"] = pair_kernel(*spectra, config, slope=slope)
     write_file(part / DISTANCES, npz_bytes(arrays))
@@ -112,13 +126,12 @@ def mixed(folder: Path, delta: float) -> FloatArray:
 def spectra_of(folders: Sequence[Path], first: int, last: int) -> list[FloatArray]:
     """Power spectra by atom of structures first to last, out of the chunks that hold them."""
     found: list[FloatArray] = []
-    for folder in folders:
+    skipped = first // CHUNK
+    for folder in folders[skipped : -(-last // CHUNK)]:
         arrays = read_npz(folder / FINGERPRINTS)
         ends = np.cumsum(arrays["sizes"])
         found += np.split(arrays["atoms"], ends[:-1])
-        if len(found) >= last:
-            break
-    return found[first:last]
+    return found[first - skipped * CHUNK : last - skipped * CHUNK]
 
 
 def atom_slope(config: ClusteringConfig, folder: Path) -> float:

@@ -60,11 +60,8 @@ class Ground:
     """The same with the other affinity, for the report."""
     map: Task
 
-    @property
-    def soap(self) -> Task | None:
-        """The partition at delta = 0, where one was made."""
-        at_zero = [part for part in self.partitions if part.payload["delta"] == 0.0]
-        return at_zero[0] if at_zero else None
+    soap: Task | None
+    """The partition at delta = 0, where it is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +103,7 @@ def retrace(config: DistilConfig, state: State) -> Passed:
 
 def _distil(course: Course, passed: Passed) -> Step:
     ground = passed.ground = _ground(course)
-    turn = _turn(course, ground, None)
-    passed.turns.append(turn)
-    while (stop := stopped_by(course, ground, turn)) is None:
-        turn = _turn(course, ground, turn)
-        passed.turns.append(turn)
-    soap = ground.soap
+    turn, stop = _turns(course, ground, passed)
     passed.entries = compare(
         course,
         pool=ground.pool,
@@ -119,7 +111,7 @@ def _distil(course: Course, passed: Passed) -> Step:
         similarity=ground.similarity,
         clusters={
             "clusters": (ground.partition, ground.delta),
-            "soap": (soap, 0.0),
+            "soap": (ground.soap, 0.0),
             "farthest": (None, ground.delta),
             "random": (None, 0.0),
             "everything": (None, 0.0),
@@ -132,11 +124,37 @@ def _distil(course: Course, passed: Passed) -> Step:
     return Done() if _same(course.state, over) else over
 
 
+def _turns(course: Course, ground: Ground, passed: Passed) -> tuple[Turn, str]:
+    """The last cycle, and the rule that ended it."""
+    last: Turn | None = None
+    while True:
+        turn = _turn(course, ground, last)
+        if turn is None:
+            if last is None:
+                raise Reached(course.hopeless(_too_many(course)))
+            return last, "max_fraction"
+        passed.turns.append(turn)
+        stop = stopped_by(course, ground, turn)
+        if stop is not None:
+            return turn, stop
+        last = turn
+
+
+def _too_many(course: Course) -> str:
+    limit = course.config.stop.max_fraction
+    return (
+        f"the first cycle alone takes more than [stop] max_fraction = {limit:g} of the pool, since "
+        "it takes one structure of each cluster at least; raise that, or lower [cycle] fraction or "
+        "[query] max_clusters and give another folder"
+    )
+
+
 def _ground(course: Course) -> Ground:
     """The pool, its similarity and its clusters."""
     config = course.config
     pool = pool_task(config, course.state.level)
-    course.need([pool], phase="pool")
+    if not course.need([pool], phase="pool"):
+        raise Reached(course.failure([pool], "the pool could not be made"))
     found = course.summary(pool)
     described = course.need(describe_tasks(config, pool, found), phase="describe")
     apart = course.need(distance_tasks(config, pool, found, described), phase="distances")
@@ -148,12 +166,26 @@ def _ground(course: Course) -> Ground:
         [partition_task(config, pool, similarity, delta, affinity=affinity) for delta in scan]
         for affinity in (mine, "distance" if mine == "similarity" else "similarity")
     )
-    course.need([*parts, *others], phase="partition")
+    alone = [partition_task(config, pool, similarity, 0.0, affinity=mine)] if _soap(config) else []
+    course.need([*parts, *others, *alone], phase="partition")
     best = chosen_delta([course.summary(part) for part in parts])
     plane = map_task(similarity, scan[best])
     course.need([plane], phase="map")
-    best_part, delta = parts[best], scan[best]
-    return Ground(pool, found, similarity, best_part, delta, tuple(parts), tuple(others), plane)
+    return Ground(
+        pool,
+        found,
+        similarity,
+        partition=parts[best],
+        delta=scan[best],
+        partitions=tuple(parts),
+        others=tuple(others),
+        map=plane,
+        soap=alone[0] if alone else None,
+    )
+
+
+def _soap(config: DistilConfig) -> bool:
+    return config.compare is not None and "soap" in config.compare.arms
 
 
 def _deltas(config: DistilConfig, found: Mapping[str, Any]) -> tuple[float, ...]:
@@ -177,8 +209,8 @@ def chosen_delta(partitions: Sequence[Mapping[str, Any]]) -> int:
     return order.index(min(order))
 
 
-def _turn(course: Course, ground: Ground, last: Turn | None) -> Turn:
-    """One cycle: draw, buy, search, measure."""
+def _turn(course: Course, ground: Ground, last: Turn | None) -> Turn | None:
+    """One cycle: draw, buy, search, measure. None where its draw is more than may be used."""
     number = 1 if last is None else last.number + 1
     draw = draw_task(
         course.config,
@@ -192,7 +224,10 @@ def _turn(course: Course, ground: Ground, last: Turn | None) -> Turn:
         before=None if last is None else last.draw,
     )
     course.need([draw], phase="draw", cycle=number)
-    data = _bought(course, ground, course.summary(draw)["chosen"], draw, number)
+    chosen = course.summary(draw)["chosen"]
+    if len(chosen) > course.config.stop.max_fraction * ground.found["n"]:
+        return None
+    data = _bought(course, ground, chosen, number)
     best = None if last is None else last.winner.point
     winner = searched(course, ground.pool, ground.found["digest"], data, cycle=number, start=best)
     frames = ground.found["held_out"]
@@ -204,7 +239,7 @@ def _turn(course: Course, ground: Ground, last: Turn | None) -> Turn:
 
 
 def _bought(
-    course: Course, ground: Ground, chosen: Sequence[Mapping[str, Any]], draw: Task, cycle: int
+    course: Course, ground: Ground, chosen: Sequence[Mapping[str, Any]], cycle: int
 ) -> Chosen:
     """The structures of a draw, with labels bought for those that have none."""
     bare = set(ground.found["unlabelled"])
@@ -224,6 +259,14 @@ def _bought(
     for one in chosen:
         if one["index"] not in lost:
             parts[one["part"]].append(one["index"])
+    if not (parts["train"] and parts["test"]):
+        raise Reached(
+            course.hopeless(
+                f"cycle {cycle} has {len(parts['train'])} structures to train on and "
+                f"{len(parts['test'])} to judge by, at least one of each is needed; raise [cycle] "
+                "fraction and give another folder"
+            )
+        )
     labels = {index: task.id for index, task in tasks.items() if index not in lost}
     return Chosen(tuple(sorted(parts["train"])), tuple(sorted(parts["test"])), labels)
 
@@ -237,10 +280,11 @@ def stopped_by(course: Course, ground: Ground, now: Turn) -> str | None:
     errors = [one["energy_rmse"] for one in wanted]
     if all(error is not None and 1000 * error <= stop.energy_rmse_meV for error in errors):
         return "tolerance"
-    used = len(now.data.train) + len(now.data.test)
-    if used >= len(ground.found["eligible"]):
+    # structures whose label failed count: there is nothing left to draw either way
+    drawn = len(course.summary(now.draw)["chosen"])
+    if drawn >= len(ground.found["eligible"]):
         return "whole_pool"
-    if used >= stop.max_fraction * ground.found["n"]:
+    if drawn >= stop.max_fraction * ground.found["n"]:
         return "max_fraction"
     if stop.max_cycles is not None and now.number >= stop.max_cycles:
         return "max_cycles"

@@ -67,10 +67,11 @@ def _seen(
 
 
 def score_of(course: Course, task: Task) -> float | None:
-    """None where the trial failed, or its errors are not finite."""
+    """None where the trial failed, had nothing to be judged on, or its errors are not finite."""
     if task.id in course.state.failed_tasks:
         return None
-    return course.config.search.score(course.summary(task)["test"])
+    errors = course.summary(task)["test"]
+    return None if errors is None else course.config.search.score(errors)
 
 
 def _winner(course: Course, tried: Mapping[str, tuple[Point, Task]]) -> Winner:
@@ -80,6 +81,11 @@ def _winner(course: Course, tried: Mapping[str, tuple[Point, Task]]) -> Winner:
         failed = [task for _, task in tried.values() if task.id in course.state.failed_tasks]
         if failed:
             raise Reached(course.failure(failed, "every trial of the search failed"))
-        raise Reached(course.hopeless("no trial of the search has finite errors"))
+        raise Reached(
+            course.hopeless(
+                "no trial of the search has finite errors; change the ranges of [potential] and "
+                "give another folder"
+            )
+        )
     score, point, task = min(good, key=lambda one: one[0])
     return Winner(task, point, score, course.summary(task)["test"], tuple(tried.values()))

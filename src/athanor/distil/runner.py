@@ -24,7 +24,6 @@ from athanor.distil.config import CHANGEABLE, DistilConfig
 from athanor.distil.folder import Distillation
 from athanor.distil.plan import Handover, Step, plan
 from athanor.distil.progress import progress_of
-from athanor.errors import ConfigError
 from athanor.query._similarity.extra import require_extra as require_similarity
 from athanor.search._optuna import require_extra as require_search
 
@@ -69,10 +68,7 @@ def _check(config: DistilConfig) -> None:
     config.example.check()
     if config.space is not None:
         require_search(config.search.method)
-    try:
-        config.pool.check()
-    except ConfigError as error:
-        raise ConfigError(f"[pool] {error}") from None
+    config.pool.check()
 
 
 class _Still(Driver[DistilConfig]):

@@ -11,7 +11,7 @@ from athanor.distil.config import DistilConfig
 from athanor.search.space import Point, key
 
 KERNEL_KEYS = ("degree", "c0", "slope", "average", "coulomb", "zeta")
-SOAP_KEYS = ("cutoff", "n_max", "l_max", "sigma", "basis")
+SOAP_KEYS = ("species", "cutoff", "n_max", "l_max", "sigma", "basis")
 PARTITION_KEYS = ("d_tol", "patience", "max_clusters")
 
 
@@ -62,9 +62,10 @@ def distance_tasks(
     payload = {
         "coulomb": config.query.coulomb,
         "size": found["largest"],
+        "blocks": ranges,
         "pairs": _slice(config, (*KERNEL_KEYS, *SOAP_KEYS)) if _by_pairs(config) else None,
     }
-    hints = {"pool": pool.id, "blocks": ranges}
+    hints: dict[str, Any] = {"pool": pool.id}
     if _by_pairs(config):
         hints["described"] = [task.id for task in described]
     return [
@@ -136,21 +137,24 @@ def draw_task(
 
     `before` is the draw that is added to, `like` the one whose sizes are copied at once.
     """
-    payload = {"arm": arm, "fraction": config.cycle.fraction, "delta": delta}
-    payload["train_fraction"] = config.cycle.train_fraction
-    others = [task.id for task in (partition, before, like) if task is not None]
-    hints = {
+    payload: dict[str, Any] = {
+        "arm": arm,
+        "fraction": config.cycle.fraction,
+        "delta": delta,
+        "train_fraction": config.cycle.train_fraction,
+        # by their roles: what is added to and what is copied must not be taken for each other
         "partition": None if partition is None else partition.id,
         "before": None if before is None else before.id,
         "like": None if like is None else like.id,
-        "similarity": similarity.id,
+    }
+    hints = {
         "pool": pool.id,
         "cycle": cycle,
     }
     return Task(
         "draw",
         payload,
-        (similarity.id, *others),
+        (similarity.id,),
         seed=seed,
         cycle=cycle,
         title=f"structures by {arm}",

@@ -144,7 +144,7 @@ def _verdict(results: Sequence[ArmResult], arm: str, measure: str) -> Verdict:
     mean = float(np.mean(values)) if values else None
     low = high = None
     if mean is not None and len(values) > 1:
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * stats.sem(values))
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * _spread(values))
         low, high = mean - half, mean + half
     chance = _values(results, "random", measure)
     reasons = tuple(one.reason for one in results if one.arm == arm and one.reason)
@@ -157,7 +157,13 @@ def _verdict(results: Sequence[ArmResult], arm: str, measure: str) -> Verdict:
 def _below(values: Sequence[float], chance: Sequence[float]) -> float | None:
     if min(len(values), len(chance)) < FEWEST or (np.ptp(values) == 0 and np.ptp(chance) == 0):
         return None
-    p = float(stats.ttest_ind(values, chance, equal_var=False, alternative="less").pvalue)
+    # from moments: SciPy warns of values that are nearly equal, which fits of one set may be
+    both = (
+        moment
+        for each in (values, chance)
+        for moment in (np.mean(each), np.std(each, ddof=1), len(each))
+    )
+    p = float(stats.ttest_ind_from_stats(*both, equal_var=False, alternative="less").pvalue)
     return p if math.isfinite(p) else None
 
 
@@ -170,3 +176,8 @@ def _failed(results: Sequence[ArmResult], arm: str) -> int:
     # energies have labels always, so that one without a value is one that failed
     mine = [one for one in results if one.arm == arm]
     return len(mine) - len(_values(mine, arm, MEASURES[0]))
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Standard error of the mean."""
+    return float(np.std(values, ddof=1) / math.sqrt(len(values)))

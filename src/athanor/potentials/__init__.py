@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol, cast, runtime_checkable
 
 from ase import Atoms
 
-from athanor.component import Component, discover
+from athanor.component import Component, discover, require_libraries
 from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError, FormatError, UnknownElementError
 from athanor.structure import FloatArray, Labels
@@ -181,6 +181,13 @@ class PotentialConfig(Component):
     def needs_forces(self) -> bool:
         """Whether every frame must have forces; without, those of some may be NaN throughout."""
         return True
+
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Libraries that fitting needs beyond the base install, and the extra that brings each."""
+
+    def check(self) -> None:
+        """Raise MissingExtraError unless all is there that a fit needs; asked before it is late."""
+        require_libraries(self.needs)
 
     @abstractmethod
     def fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import fields
 from functools import cached_property
@@ -221,6 +221,7 @@ class AniConfig(PotentialConfig):
 
     kind: Literal["ani"] = "ani"
     provides: ClassVar[frozenset[str]] = frozenset({"ensemble", "features"})
+    needs: ClassVar[Mapping[str, str]] = {"torch": "ani"}
 
     size: int = Field(default=8, ge=1, le=100, description="number of networks")
     species: tuple[str, ...] | None = None

@@ -8,7 +8,7 @@ quippy is imported when a potential is first fitted or evaluated.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -118,6 +118,7 @@ class GapConfig(PotentialConfig):
 
     kind: Literal["gap"] = "gap"
     provides: ClassVar[frozenset[str]] = frozenset({"variance"})
+    needs: ClassVar[Mapping[str, str]] = {"quippy": "gap"}
 
     cutoff: float = Field(default=3.5, ge=1, le=12, description="Å, of SOAP environments")
     transition_width: float = Field(

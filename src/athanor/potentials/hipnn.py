@@ -7,7 +7,7 @@ potential is first fitted or evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -115,6 +115,7 @@ class HipnnConfig(PotentialConfig):
 
     kind: Literal["hipnn"] = "hipnn"
     provides: ClassVar[frozenset[str]] = frozenset({"features"})
+    needs: ClassVar[Mapping[str, str]] = {"torch": "hipnn", "hippynn": "hipnn"}
 
     species: tuple[str, ...] | None = Field(
         default=None, description="elements; by default those of the data"

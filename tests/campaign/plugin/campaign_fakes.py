@@ -164,6 +164,11 @@ class TrickyOracle(FakeOracle):
             raise ZeroDivisionError("oracle code has a bug")
         return labels
 
+    def calculator(self, *, workdir: Path) -> Calculator:
+        if self.trick == "offline":
+            raise OracleError("the licence server sleeps")
+        return FakeOracle.calculator(self, workdir=workdir)
+
 
 class TrickyOracleConfig(OracleConfig):
     """See `TrickyOracle`."""
@@ -172,10 +177,12 @@ class TrickyOracleConfig(OracleConfig):
     trick: str = ""
     mark: Path | None = None
     log: Path | None = None
+    refuse: float = 0.0
 
     def build(self) -> TrickyOracle:
         teacher = FakePotentialConfig.example(seed=0)
-        return TrickyOracle(teacher, log=self.log, trick=self.trick, mark=self.mark)
+        tricks = {"trick": self.trick, "mark": self.mark, "refuse": self.refuse}
+        return TrickyOracle(teacher, log=self.log, **tricks)
 
 
 class DimerProperty(PropertyConfig):

@@ -21,7 +21,12 @@ TIE = 1e-9
 
 
 def coulomb_distances(
-    first: Sequence[Atoms], second: Sequence[Atoms], *, size: int, ordering: Ordering = "sorted"
+    first: Sequence[Atoms],
+    second: Sequence[Atoms],
+    *,
+    size: int,
+    ordering: Ordering = "sorted",
+    names: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> FloatArray:
     """Sum over i, j of |M_ij(A) - M_ij(B)| (the exponent of eq. 10), (n, m).
 
@@ -34,25 +39,32 @@ def coulomb_distances(
     wrapping do not. "eigenvalues": of M, the largest absolute value first, compared one by one
     (then the sum is over eigenvalues); they never depend on the order of atoms, and know less.
 
+    names: what errors call the structures, first and second; by default they are numbered.
+
     Raises StructureError for coincident atoms, and for what no potential could evaluate.
     """
     from scipy.spatial.distance import cdist, pdist, squareform
 
-    rows = coulomb_rows(first, size=size, ordering=ordering)
+    mine, others = (None, None) if names is None else names
+    rows = coulomb_rows(first, size=size, ordering=ordering, names=mine)
     if second is first:
         return np.asarray(squareform(pdist(rows, "cityblock")))
-    others = coulomb_rows(second, size=size, ordering=ordering)
-    return np.asarray(cdist(rows, others, "cityblock"))
+    columns = coulomb_rows(second, size=size, ordering=ordering, names=others)
+    return np.asarray(cdist(rows, columns, "cityblock"))
 
 
 def coulomb_rows(
-    structures: Sequence[Atoms], *, size: int, ordering: Ordering = "sorted"
+    structures: Sequence[Atoms],
+    *,
+    size: int,
+    ordering: Ordering = "sorted",
+    names: Sequence[str] | None = None,
 ) -> FloatArray:
     """What the L1 distance is taken of, one row per structure.
 
     For "sorted" the lower triangle row by row, (n, size (size + 1) / 2), entries off the diagonal
     doubled since they occur twice; for "eigenvalues" (n, size). A smaller structure's row begins
-    as it would alone, and ends in zeros.
+    as it would alone, and ends in zeros. Errors call structures by `names`, else by number.
     """
     largest = max(map(len, structures), default=0)
     if largest > size:
@@ -61,11 +73,17 @@ def coulomb_rows(
             "the size of the largest structure"
         )
     rows = np.zeros((len(structures), row_length(size, ordering)))
-    for number, atoms in enumerate(structures):
-        matrix = coulomb_matrix(atoms, where=f"structure {number}")
+    called = names_of(structures, names)
+    for number, (atoms, name) in enumerate(zip(structures, called, strict=True)):
+        matrix = coulomb_matrix(atoms, where=name)
         row = _eigenvalues(matrix) if ordering == "eigenvalues" else _triangle(_sorted(matrix))
         rows[number, : len(row)] = row
     return rows
+
+
+def names_of(structures: Sequence[Atoms], names: Sequence[str] | None) -> Sequence[str]:
+    """What errors call structures: as given, or numbered from 0."""
+    return [f"structure {number}" for number in range(len(structures))] if names is None else names
 
 
 def row_length(size: int, ordering: Ordering) -> int:

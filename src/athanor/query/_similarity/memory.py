@@ -71,7 +71,8 @@ def forecast(
     n = n_structures
     features = n_features(config, n_species)
     row = row_length(largest, config.coulomb)
-    parts = blocks(n, largest, memory_GB, ordering=config.coulomb)
+    spectra = spectra_bytes(config, largest, n_species)
+    parts = blocks(n, largest, memory_GB, ordering=config.coulomb, spectra=spectra)
     width = max(map(len, parts), default=1)
     pairs = n * (n + 1) / 2
     matrices = 8 * MATRICES * n * n
@@ -86,7 +87,9 @@ def forecast(
         + (len(parts) + 1) * n * (MATRIX * largest**2 + eigenvalues),
         "partitions": len(config.deltas) * (n**2 * min(config.max_clusters, n) * 4e-9 + 0.1),
     }
-    return SimilarityForecast(BASE + matrices + held, 16 * width * row + 8 * width**2, seconds)
+    kept = 2 if config.average == "pairs" else 1
+    worker = 2 * width * (8 * row + spectra) + kept * 8 * width**2
+    return SimilarityForecast(BASE + matrices + held, worker, seconds)
 
 
 def check_memory(said: SimilarityForecast, n_structures: int) -> None:
@@ -109,8 +112,11 @@ def blocks(
     *,
     ordering: Ordering = "sorted",
     least: int = 1,
+    spectra: int = 0,
 ) -> list[range]:
-    """Ranges of structures such that the Coulomb matrices of two fit into `memory_GB`.
+    """Ranges of structures such that what is held of two fits into `memory_GB`.
+
+    Held are their Coulomb matrices, and `spectra` bytes for each structure (see `spectra_bytes`).
 
     There are `least` of them at least (where there are as many structures), of equal length within
     one; a task for each pair of them gives `coulomb_distances`. Of eigenvalues a single one holds
@@ -118,11 +124,16 @@ def blocks(
     """
     if n_structures == 0:
         return []
-    room = int(memory_GB * 1e9 / (16 * row_length(size, ordering)))
+    room = int(memory_GB * 1e9 / (2 * (8 * row_length(size, ordering) + spectra)))
     count = max(least, math.ceil(n_structures / max(1, room)))
     count = min(count, n_structures)
     ends = [n_structures * k // count for k in range(count + 1)]
     return [range(first, last) for first, last in pairwise(ends)]
+
+
+def spectra_bytes(config: ClusteringConfig, largest: int, n_species: int) -> int:
+    """Bytes of a structure's power spectra by atom, 0 unless the config compares pairs of atoms."""
+    return 8 * largest * n_features(config, n_species) if config.average == "pairs" else 0
 
 
 def _size(n_bytes: float) -> str:

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.geometry import complete_cell
 
 from athanor.errors import StructureError, UnknownElementError
+from athanor.query._similarity.coulomb import names_of
 from athanor.query._similarity.extra import extra
 from athanor.structure import FloatArray, check_structure
 
@@ -29,13 +30,17 @@ def n_features(config: ClusteringConfig, n_species: int) -> int:
 
 
 def fingerprints(
-    structures: Sequence[Atoms], config: ClusteringConfig, *, species: Sequence[str]
+    structures: Sequence[Atoms],
+    config: ClusteringConfig,
+    *,
+    species: Sequence[str],
+    names: Sequence[str] | None = None,
 ) -> FloatArray:
     """Mean power spectrum of each structure, (n, n_features): the bracket of eq. 9.
 
     Fingerprints are comparable only where they are made with the same `species`. They do not
     change when atoms are permuted or put into another periodic image, nor when the structure is
-    rotated or repeated, up to rounding.
+    rotated or repeated, up to rounding. Errors call structures by `names`, by default by number.
 
     Raises
     ------
@@ -45,16 +50,22 @@ def fingerprints(
     MissingExtraError : DScribe is not installed.
     """
     describe = _Describer(config, species, average="outer")
-    rows = [describe(atoms, number) for number, atoms in enumerate(structures)]
+    called = names_of(structures, names)
+    rows = [describe(atoms, name) for atoms, name in zip(structures, called, strict=True)]
     return np.array(rows).reshape(len(rows), n_features(config, len(describe.species)))
 
 
 def atom_fingerprints(
-    structures: Sequence[Atoms], config: ClusteringConfig, *, species: Sequence[str]
+    structures: Sequence[Atoms],
+    config: ClusteringConfig,
+    *,
+    species: Sequence[str],
+    names: Sequence[str] | None = None,
 ) -> list[FloatArray]:
     """Power spectra of all atoms of each structure, (n_atoms, n_features) each; raises the same."""
     describe = _Describer(config, species, average="off")
-    return [describe(atoms, number) for number, atoms in enumerate(structures)]
+    called = names_of(structures, names)
+    return [describe(atoms, name) for atoms, name in zip(structures, called, strict=True)]
 
 
 class _Describer:
@@ -66,12 +77,12 @@ class _Describer:
         self._average = average
         self._made: dict[bool, Any] = {}
 
-    def __call__(self, atoms: Atoms, number: int) -> FloatArray:
-        check_structure(atoms, where=f"structure {number}")
+    def __call__(self, atoms: Atoms, name: str) -> FloatArray:
+        check_structure(atoms, where=name)
         strange = sorted(set(atoms.symbols) - set(self.species))
         if strange:
             raise UnknownElementError(
-                f"structure {number}: it holds {', '.join(strange)}, and similarities are measured "
+                f"{name}: it holds {', '.join(strange)}, and similarities are measured "
                 f"for {', '.join(self.species)}; name all elements in species, or leave it out"
             )
         found = np.asarray(
@@ -79,7 +90,7 @@ class _Describer:
         )
         if not np.isfinite(found).all():
             raise StructureError(
-                f"structure {number}: its SOAP fingerprint is not finite; leave the structure out"
+                f"{name}: its SOAP fingerprint is not finite; leave the structure out"
             )
         return found
 

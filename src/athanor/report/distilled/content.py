@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from athanor.distil.folder import Choice, Cycle, Errors, Trial
+from athanor.distil.held_out import GroupErrors, Judge
 from athanor.distil.verdict import Verdict
 from athanor.query._clusters.spectral import IntArray
 from athanor.report.content import Failure, Panel
@@ -17,7 +18,6 @@ from athanor.search.dimension import Dimension
 from athanor.structure import FloatArray
 
 Word = Literal["reached", "limit", "unfinished"]
-Judge = Literal["test", "held_out", "both"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +135,7 @@ class Content:
     state, sentence : how it stands, as a word and as a sentence.
     tolerance : eV/atom; `judged_on` are the structures whose energy RMSE is held against it.
     scan : every delta that is done. clusters : those of the best one, once it is known.
+    about : what errors on held-out structures measure. groups : these errors by group.
     cycles : those that are over. rounds : their searches, and the one that goes on.
     dimensions : what is searched.
     arms, comparison : ways of choosing, and sentences on what came out or why nothing did yet.
@@ -149,6 +150,8 @@ class Content:
     sentence: str
     tolerance: float
     judged_on: Judge
+    about: str = ""
+    groups: Mapping[str, GroupErrors] = field(default_factory=dict)
     potential: str | None = None
     elements: tuple[str, ...] = ()
     elapsed: float | None = None

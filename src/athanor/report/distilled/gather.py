@@ -13,6 +13,7 @@ from ase.units import GPa
 import athanor
 from athanor.distil import Distillation
 from athanor.distil.folder import Errors, Trial
+from athanor.distil.held_out import about, errors_by_group, judge_of
 from athanor.distil.pooled import Pooled, read_pool
 from athanor.distil.verdict import edge_sentence
 from athanor.report.content import Failure, Panel, Series
@@ -58,7 +59,9 @@ def content_of(found: Distillation) -> Content:
         state=word_of(found),
         sentence=sentence_of(found),
         tolerance=found.config.stop.energy_rmse_meV / 1000,
-        judged_on=found.config.stop.judged_on,
+        judged_on=judge_of(found),
+        about=about(found),
+        groups=errors_by_group(found) or {},
         potential=str(potential) if potential.is_dir() else None,
         elements=tuple(_pool_summary(found).get("species", ())),
         elapsed=found.state.elapsed_s,
