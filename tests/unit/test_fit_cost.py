@@ -146,6 +146,33 @@ def test_free_memory_is_what_the_system_says(
     assert cost.free_memory() == said
 
 
+def test_workers_share_what_was_free_when_they_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 900
+
+    def now() -> int | None:
+        return free
+
+    monkeypatch.setattr(cost, "free_memory", now)
+    assert cost.share_of_memory() == cost.Share(900, 1)
+    for name, value in cost.environment_of_workers(3).items():
+        monkeypatch.setenv(name, value)
+    assert cost.share_of_memory() == cost.Share(300, 3)
+    free = 500  # others took theirs
+    assert cost.share_of_memory() == cost.Share(300, 3)
+    free = 200  # somebody else took it
+    assert cost.share_of_memory() == cost.Share(200, 3)
+    free = 1200
+    assert cost.share_of_memory() == cost.Share(400, 3)
+    monkeypatch.setattr(cost, "free_memory", lambda: None)
+    assert cost.share_of_memory() is None
+    for name, value in cost.environment_of_workers(2).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cost, "free_memory", now)
+    assert cost.share_of_memory() == cost.Share(600, 2), "it was not known before"
+    assert cost.Share(3_000_000, 1).sentence() == "3 MB are free"
+    assert cost.Share(3_000_000, 2).sentence() == "3 MB are free for each of 2 workers"
+
+
 def test_where_the_system_says_nothing_the_fit_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from athanor.potentials._gap.examples import random_crystals
 from athanor.potentials._gap.forecast import check_memory
 from athanor.potentials._gap.program import last_words, run_gap_fit
 from athanor.potentials._gap.training_set import environments, extxyz_text, offsets, pairs
+from athanor.potentials._mtp.cost import environment_of_workers
 from athanor.potentials.gap import GapConfig
 from athanor.potentials.lj import LennardJones, LennardJonesConfig
 from athanor.structure import Frame, Labels
@@ -206,11 +207,17 @@ def test_the_last_words_of_gap_fit_are_ours(tmp_path) -> None:
 
 
 def test_memory_that_is_not_there_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr("athanor.potentials._gap.forecast.free_memory", lambda: 10**9)
+    monkeypatch.setattr("athanor.potentials._mtp.cost.free_memory", lambda: 10**9)
     check_memory(10**9, memory_GB=None)
     with pytest.raises(FitError, match=r"needs 2\.0 GB of memory and 1\.0 GB are free"):
         check_memory(2 * 10**9, memory_GB=None)
-    monkeypatch.setattr("athanor.potentials._gap.forecast.free_memory", lambda: None)
+    for name, value in environment_of_workers(2).items():
+        monkeypatch.setenv(name, value)
+    check_memory(10**9 // 2, memory_GB=None)
+    said = r"1\.0 GB of memory and 500 MB are free for each of 2 workers: .*fewer \[campaign\] wor"
+    with pytest.raises(FitError, match=said):
+        check_memory(10**9, memory_GB=None)
+    monkeypatch.setattr("athanor.potentials._mtp.cost.free_memory", lambda: None)
     check_memory(10**15, memory_GB=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from athanor.campaign.pools import ProcessPool, WorkerLost
+from athanor.campaign.pools import ONE_THREAD, ProcessPool, WorkerLost
 from athanor.errors import AthanorError, FormatError, OracleError
+from athanor.potentials._mtp import cost
 
 HERE = str(Path(__file__).parent)
 
@@ -41,6 +43,8 @@ class Target:
             with mark.open("a") as file:
                 file.write("x")
             os._exit(1)
+        elif verb == "environment":
+            mark.write_text(json.dumps(dict(os.environ)))
         elif verb == "slow":
             (self.folder / f"{argument}.begun").touch()
             time.sleep(1.0)
@@ -135,6 +139,26 @@ def test_stop_abandons_and_spares(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "kept").exists()
     assert not (tmp_path / "lost").exists()
     assert not (tmp_path / "queued").exists()
+
+
+def test_workers_know_how_many_they_are_and_keep_to_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(HERE)
+    for name in ONE_THREAD:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    monkeypatch.setattr(cost, "free_memory", lambda: 600)
+    pool = ProcessPool(Target(tmp_path), workers=2, log=tmp_path / "log")
+    try:
+        assert pool.submit("environment told").result(30) is None
+    finally:
+        pool.stop()
+    told = json.loads((tmp_path / "told").read_text())
+    assert [told[name] for name in ONE_THREAD] == ["1", "1", "3"], "the user's own word counts"
+    assert not set(ONE_THREAD) & set(os.environ) - {"MKL_NUM_THREADS"}, "the driver keeps its own"
+    monkeypatch.setattr(os, "environ", told)
+    assert cost.share_of_memory() == cost.Share(300, 2)
 
 
 def test_what_workers_print_goes_to_the_log(tmp_path: Path) -> None:

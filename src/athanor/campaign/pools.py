@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,6 +26,11 @@ from athanor.campaign.worker import COMMAND
 from athanor.errors import AthanorError
 
 T = TypeVar("T")
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Set to 1 in workers unless the user has set them: `threadpool_limits` reaches only libraries that
+are loaded already, and the first task that loads one would use all cores. Recipes with `threads`
+of their own count processors, and start theirs whatever stands here."""
 
 
 class WorkerLost(AthanorError):
@@ -61,6 +66,7 @@ class ProcessPool(Generic[T]):
         self._target = target
         self._retries = retries
         self._log = log
+        self._environment = _environment(workers)
         self._items: queue.SimpleQueue[tuple[T, Future[None]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._busy: dict[int, tuple[T, subprocess.Popen[bytes]]] = {}
@@ -103,7 +109,7 @@ class ProcessPool(Generic[T]):
             failure: BaseException | None = None
             for _ in range(1 + self._retries):
                 try:
-                    worker = worker or _Worker(self._target, self._log)
+                    worker = worker or _Worker(self._target, self._log, self._environment)
                     failure = self._ask(slot, worker, item)
                     break
                 except _Died as death:
@@ -184,6 +190,14 @@ def _performed_here(
         yield item, failure
 
 
+def _environment(workers: int) -> dict[str, str]:
+    """Of each of so many workers: one thread in libraries, a share of the memory."""
+    from athanor.potentials._mtp.cost import environment_of_workers
+
+    quiet = dict.fromkeys(ONE_THREAD, "1")
+    return {**quiet, **os.environ, **environment_of_workers(workers)}
+
+
 class _Died(Exception):
     """The process at the other end is gone; the message says how."""
 
@@ -191,7 +205,9 @@ class _Died(Exception):
 class _Worker:
     """A worker process and the driver's end of its socket."""
 
-    def __init__(self, target: Callable[[T], None], log: Path) -> None:
+    def __init__(
+        self, target: Callable[[T], None], log: Path, environment: Mapping[str, str]
+    ) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs, log.open("ab") as output:
             # a session of its own: Ctrl-C and a closing terminal reach the driver alone
@@ -202,7 +218,7 @@ class _Worker:
                 stderr=output,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
             self._connection = Connection(ours.detach())
         try:

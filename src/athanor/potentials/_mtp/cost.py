@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from athanor.potentials._mtp.rows import Block
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
+_WORKERS, _FREE = "ATHANOR_WORKERS", "ATHANOR_FREE_MEMORY"
+"""By these a worker process knows how many there are, and what was free before they began."""
 _SAMPLE_ROWS = 300
 _SAMPLE_COLUMNS = 400
 
@@ -110,6 +113,39 @@ def free_memory() -> int | None:
     """Bytes this process may still take; None where the system does not say."""
     limits = [_available(), _left_in_group()]
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Bytes that this process may take beside the others of `workers` processes."""
+
+    bytes: int
+    workers: int
+
+    def sentence(self) -> str:
+        """For the end of an error: what there is."""
+        if self.workers == 1:
+            return f"{_size(self.bytes)} are free"
+        return f"{_size(self.bytes)} are free for each of {self.workers} workers"
+
+
+def share_of_memory() -> Share | None:
+    """What each of the worker processes may take; None where the system does not say.
+
+    Workers that begin at once all see the same free memory, and together they may not take more
+    than that. What the others took since does not lower the share, unless it is gone.
+    """
+    free = free_memory()
+    if free is None:
+        return None
+    workers = int(os.environ.get(_WORKERS, "1"))
+    before = int(os.environ.get(_FREE, "0"))
+    return Share(min(free, max(free, before) // workers), workers)
+
+
+def environment_of_workers(count: int) -> dict[str, str]:
+    """What tells so many processes, which begin now, to share the memory; for their environment."""
+    return {_WORKERS: str(count), _FREE: str(free_memory() or 0)}
 
 
 def _available() -> int | None:
