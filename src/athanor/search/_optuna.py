@@ -28,6 +28,7 @@ class Model:
 
             self._distributions = {one.name: _distribution(one) for one in space.dimensions}
             self._study: Any = optuna.create_study(sampler=_sampler(method, seed))
+        self._threads = _one_torch_thread if method == "gp" else contextlib.nullcontext
 
     def tell(self, results: Sequence[tuple[Point, float]]) -> None:
         """Results, with scores to minimise."""
@@ -38,7 +39,7 @@ class Model:
         """The point that promises most; it may be one that is known, or that a recipe refuses."""
         import optuna
 
-        with _quiet():
+        with _quiet(), self._threads():
             trial = self._study.ask(self._distributions)
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         params = {one.name: trial.params[one.name] for one in self._space.dimensions}
@@ -110,6 +111,19 @@ def _distribution(one: Dimension) -> Any:
     if one.integer:
         return IntDistribution(int(one.low), int(one.high), log=one.log, step=one.step or 1)
     return FloatDistribution(one.low, one.high, log=one.log)
+
+
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Around the Gaussian process: with more threads torch adds up in another order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -60,6 +60,34 @@ def config(**fields: Any) -> SearchConfig:
     return SearchConfig(**({"trials": 14, "initial": 5, "batch": 2} | fields))
 
 
+def test_a_gaussian_process_does_not_see_the_threads_of_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+    from optuna.samplers import GPSampler
+
+    seen: list[int] = []
+    real = GPSampler.sample_relative
+
+    def watched(self: GPSampler, *arguments: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return real(self, *arguments)
+
+    monkeypatch.setattr(GPSampler, "sample_relative", watched)
+    plan = config(method="gp")
+    known: list[Result] = [(point, plain_bowl(point)) for point in propose(PLAIN, [], plan, seed=2)]
+    before, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 4):
+            torch.set_num_threads(count)
+            found.append(propose(PLAIN, known, plan, seed=2))
+            assert torch.get_num_threads() == count, "it is put back"
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+    assert set(seen) == {1}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_equal_arguments_give_equal_points(method: str) -> None:
     plan = config(method=method, trials=9)
