@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -11,7 +13,7 @@ from athanor.distil.verdict import sentence, verdicts
 
 
 def results(
-    arm: str, values: list[float | None], *, failed: int = 0, forces: bool = True
+    arm: str, values: Sequence[float | None], *, failed: int = 0, forces: bool = True
 ) -> list[ArmResult]:
     """Fits of one arm in eV/atom (None: not finite); the last `failed` gave nothing."""
     done = [
@@ -30,7 +32,7 @@ def results(
     return done + [ArmResult(arm, 50 + k, 20, None, f"too flat {k}") for k in range(failed)]
 
 
-def drawn(mean: float, count: int, *, seed: int) -> list[float | None]:
+def drawn(mean: float, count: int, *, seed: int) -> list[float]:
     """Errors about a mean, eV/atom."""
     return list(np.random.default_rng(seed).normal(mean, 1e-4, count))
 
