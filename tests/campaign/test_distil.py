@@ -226,17 +226,19 @@ def test_no_more_of_the_pool_than_allowed(make: Make, tmp_path: Path) -> None:
 def test_going_on_after_a_comparison(make: Make, tmp_path: Path) -> None:
     """What was compared with is not taken for the next cycle, nor the other way round."""
     folder = tmp_path / "folder"
-    run(make(stop={"max_cycles": 1}), folder)
-    first = {one.index for one in Distillation(folder).selected().choices}
-    run(make(stop={"max_cycles": 2}), folder)
-    second = {one.index for one in Distillation(folder).selected().choices}
-    assert first < second
-    run(make(stop={"max_cycles": 1}), folder)
-    again = Distillation(folder)
-    assert {one.index for one in again.selected().choices} == first
-    sizes = {one.n_train for one in again.comparison if one.arm != "everything"}
-    assert sizes == {again.cycles[-1].n_train}
-    assert json.loads((folder / "certificate.json").read_text())["chosen"]["train"] in sizes
+    ends = {cycles: make(stop={"max_cycles": cycles}) for cycles in (1, 2)}
+    chosen = []
+    for cycles in (1, 2, 1):
+        run(ends[cycles], folder)
+        found = Distillation(folder, config=ends[cycles])
+        chosen.append({one.index for one in found.selected().choices})
+        sizes = {one.n_train for one in found.comparison if one.arm != "everything"}
+        assert sizes == {found.cycles[-1].n_train}
+        told = json.loads((folder / "certificate.json").read_text())
+        assert {told["chosen"]["train"]} == sizes
+        assert len(read(folder / "selected.extxyz", ":")) == len(chosen[-1])
+    assert chosen[0] < chosen[1]
+    assert chosen[2] == chosen[0]
 
 
 def test_a_tighter_tolerance_is_certified(make: Make, tmp_path: Path) -> None:
