@@ -8,7 +8,6 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -398,10 +397,3 @@ def test_few_clusters_and_searched_fields_of_every_sort(content: Content) -> Non
     nested = Dimension(("soap", "a" * 60), 0, 1, integer=True, choices=("$\\frac$" * 9, {"k": 1}))
     for dimensions in ((logarithmic,), (logarithmic, integers, nested, nested)):
         assert "<svg" in fields(content.rounds, dimensions)
-
-
-def test_other_campaigns_have_their_own_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("athanor.distil.folder.distillation", lambda folder: None)
-    monkeypatch.setattr("athanor.report.gather.content_of", lambda folder: SimpleNamespace())
-    monkeypatch.setattr("athanor.report.page.render", lambda content: "the other page")
-    assert report_of(Path("anywhere")) == "the other page"

@@ -1,11 +1,15 @@
-"""Colours and numbers of a distillation's report."""
+"""Colours and numbers of a distillation's report, and which page is shown."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from distilled_cases import GROUPS
 
 from athanor.distil.verdict import Verdict
+from athanor.report import report_of
 from athanor.report.distilled.page import interval, probability
 from athanor.report.distilled.palette import colours, group_colours
 
@@ -34,3 +38,10 @@ def test_intervals(mean: float | None, high: float | None, text: str) -> None:
 )
 def test_probabilities(p: float | None, text: str) -> None:
     assert probability(p) == text
+
+
+def test_other_campaigns_have_their_own_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("athanor.distil.folder.distillation", lambda folder: None)
+    monkeypatch.setattr("athanor.report.gather.content_of", lambda folder: SimpleNamespace())
+    monkeypatch.setattr("athanor.report.page.render", lambda content: "the other page")
+    assert report_of(Path("anywhere")) == "the other page"
