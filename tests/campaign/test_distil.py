@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from athanor.distil.plan import chosen_delta, plan
 from athanor.distil.pooled import Pooled
 from athanor.distil.tasks import pool_task
 from athanor.distil.verdict import verdicts
-from athanor.errors import AthanorError, ConfigError, FormatError
+from athanor.errors import AthanorError, ConfigError, FormatError, MissingExtraError
 from athanor.loading import load
 from athanor.structure import structure_id
 from athanor.testing.fakes import calls
@@ -374,3 +375,14 @@ def test_too_large_for_the_memory(
     monkeypatch.setattr("athanor.query._similarity.memory.free_memory", lambda: 1000)
     with pytest.raises(ConfigError, match=r"the similarities of 29 structures need .* are free"):
         bench.makers()["pool"](task, part, work)
+
+
+@pytest.mark.parametrize(("library", "extra"), [("dscribe", "clustering"), ("optuna", "search")])
+def test_a_missing_extra_is_said_before_anything_is_done(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, extra: str
+) -> None:
+    config = make(search={"method": "tpe"})
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=rf"athanor\[{extra}\]"):
+        run(config, tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from athanor.query._clusters.convergence import (
     mean_within,
     settled_at,
 )
-from athanor.query._clusters.partition import Partition, best, divided, partition, rand_index
+from athanor.query._clusters.partition import Partition, divided, partition, rand_index
 from athanor.query._clusters.spectral import assign, assign_from, embed, renumbered, settled
 from athanor.query._similarity import extra
 from athanor.query._similarity.kernels import distance
@@ -327,25 +327,6 @@ def test_parts_without_any_similarity_are_clusters() -> None:
     nothing = partition(np.eye(6), None, CONFIG)
     assert np.isfinite(nothing.mean_distances).all()
     assert nothing.separation is None or np.isfinite(nothing.separation)
-
-
-def test_the_best_partition_has_the_lowest_spread() -> None:
-    points, labels = heaps(np.random.default_rng(3), number=4)
-    kernel = similarity(points, reach=3.0)
-    good = partition(kernel, labels * 1.0, CONFIG)
-    mixed = np.random.default_rng(0).permutation(labels) * 1.0
-    bad = partition(kernel, mixed, CONFIG)
-    assert good.energy_spread_by_structure < bad.energy_spread_by_structure
-    assert best([bad, good, good]) == 1
-    finer = replace(good, converged=False, energy_spread_by_structure=1e-9)
-    assert best([finer, replace(good, converged=True)]) == 1
-    assert best([finer, replace(finer, energy_spread_by_structure=1e-12)]) == 1
-    unknown = partition(np.eye(len(labels)) * 0.5 + 0.5, None, CONFIG)
-    assert best([unknown, bad]) == 1
-    blind = partition(kernel, None, CONFIG)
-    assert best([unknown, blind]) == 1
-    with pytest.raises(ConfigError, match="there is no partition to choose from"):
-        best([])
 
 
 def test_what_cannot_be_clustered_is_refused() -> None:

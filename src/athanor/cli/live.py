@@ -126,9 +126,11 @@ def errors(moment: Progress) -> str:
     """RMSE of energy and forces on the newest labels."""
     found = moment.errors or {}
     energy, force = found.get("energy_rmse"), found.get("forces_rmse")
+    # where energies are fine it is labels that are not there
+    missing = "forces not finite" if energy is None else "no forces"
     parts = [
         "energy not finite" if energy is None else f"{1000 * energy:.1f} meV/atom",
-        "forces not finite" if force is None else f"{1000 * force:.0f} meV/Å",
+        (missing if force is None else f"{1000 * force:.0f} meV/Å"),
     ]
     return ", ".join(parts)
 

@@ -57,7 +57,7 @@ def run(
     level = "" if config.oracle is None else config.oracle.build().level
     refuse_foreign(folder)
     if not (folder / JOURNAL).exists():
-        config.pool.check()
+        _check(config)
     with only_writer(folder), Journal(folder / JOURNAL) as journal:
         return _Still(config, folder, journal, progress).run(level)
 

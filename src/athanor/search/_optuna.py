@@ -116,14 +116,10 @@ def _distribution(one: Dimension) -> Any:
 @contextlib.contextmanager
 def _one_torch_thread() -> Iterator[None]:
     """Around the Gaussian process: with more threads torch adds up in another order."""
-    import torch
+    from athanor.potentials._hipnn.session import torch_threads
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1):
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ class Partition:
     energy_spread : mean over clusters of the standard deviation of their energy, eV/atom, clusters
         of one left out (section 3.1); None without energies, or where each has one member.
     energy_spread_by_structure : the same with each structure standing for its cluster, so that
-        large clusters count more; `best` goes by it.
+        large clusters count more; the best delta goes by it.
     separation : mean distance between clusters over mean distance within them; None without either.
     ari : adjusted Rand index against given groups; None without.
     note : a sentence for people where the pool is out of the ordinary.
@@ -100,26 +100,6 @@ def divided(kernel: FloatArray, number: int, config: ClusteringConfig) -> IntArr
         return np.zeros(len(kernel), dtype=np.int64)
     affinity = distances if config.affinity == "distance" else kernel
     return assign(embed(affinity, number), number)
-
-
-def best(partitions: Sequence[Partition]) -> int:
-    """Position of the partition with the lowest energy spread by structure, the first of equals.
-
-    One that settled goes before any that did not, which has the most clusters and therefore the
-    least spread. Over clusters alone, as printed, outliers in clusters of two or three beside all
-    others in one cluster would win. Where energies are not known it is the one whose clusters are
-    farthest apart for their size.
-    """
-    if not partitions:
-        raise ConfigError("there is no partition to choose from; scan one delta at least")
-    spreads = [one.energy_spread_by_structure for one in partitions]
-    if all(spread is None for spread in spreads):
-        return int(np.argmax([one.separation or 0.0 for one in partitions]))
-    ranks = [
-        (spread is None, not one.converged, spread or 0.0)
-        for one, spread in zip(partitions, spreads, strict=True)
-    ]
-    return ranks.index(min(ranks))
 
 
 def _settled(embedding: Embedding, distances: FloatArray, config: ClusteringConfig) -> Partition:
