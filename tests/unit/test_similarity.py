@@ -279,6 +279,8 @@ def test_what_cannot_be_described_is_named(some, monkeypatch) -> None:
     nothing = SMALL.model_copy(update={"c0": 0.0})
     with pytest.raises(StructureError, match="structure 1: its similarity with itself is 0"):
         soap_kernel(np.array([[1.0], [0.0]]), nothing)
+    with pytest.raises(StructureError, match=r"^frame 9: its similarity with itself is 0"):
+        soap_kernel(np.array([[1.0], [0.0]]), nothing, names=["frame 4", "frame 9"])
 
 
 def test_a_fingerprint_that_is_not_finite_is_refused(some, monkeypatch) -> None:

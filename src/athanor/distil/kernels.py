@@ -90,8 +90,13 @@ def assemble(
     distances: Sequence[tuple[int, int, Path]],
     ranges: Sequence[Sequence[int]],
     config: ClusteringConfig,
+    *,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Put chunks and blocks together: the two normalised kernels, each a file of its own."""
+    """Put chunks and blocks together: the two normalised kernels, each a file of its own.
+
+    Errors call the structures by `names`, by default by their number.
+    """
     n = ranges[-1][1]
     whole = np.zeros((n, n))
     pairs = np.zeros((n, n)) if config.average == "pairs" else None
@@ -104,10 +109,10 @@ def assemble(
                 matrix[columns, rows] = arrays[name].T
     spectra = np.concatenate([read_npz(folder / FINGERPRINTS)["rows"] for folder in described])
     if pairs is None:
-        soap = soap_kernel(spectra, config)
+        soap = soap_kernel(spectra, config, names=names)
         slope = config.slope or slope_of(np.einsum("ij,ij->i", spectra, spectra))
     else:
-        soap = unified(normalised(pairs), first_equal(spectra))
+        soap = unified(normalised(pairs, names), first_equal(spectra))
         slope = atom_slope(config, described[0])
     zeta = config.zeta or zeta_of(whole)
     coulomb = coulomb_kernel(whole, zeta)

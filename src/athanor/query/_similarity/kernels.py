@@ -21,7 +21,11 @@ def slope_of(self_overlaps: FloatArray) -> float:
 
 
 def soap_kernel(
-    fingerprints: FloatArray, config: ClusteringConfig, *, slope: float | None = None
+    fingerprints: FloatArray,
+    config: ClusteringConfig,
+    *,
+    slope: float | None = None,
+    names: Sequence[str] | None = None,
 ) -> FloatArray:
     """Normalised SOAP similarity of all structures, the power of the mean (eqs 9, right, and 7).
 
@@ -29,6 +33,7 @@ def soap_kernel(
     ----------
     fingerprints : (n, n_features), mean power spectra.
     slope : of eq. 3; by default the config's, or `slope_of` the data.
+    names : what errors call the structures; by default they are numbered.
 
     Returns
     -------
@@ -38,7 +43,7 @@ def soap_kernel(
     slope = slope or config.slope or slope_of(np.einsum("ij,ij->i", fingerprints, fingerprints))
     kernel = fingerprints @ fingerprints.T
     _powered(kernel, config, slope)
-    return unified(normalised(kernel), first_equal(fingerprints))
+    return unified(normalised(kernel, names), first_equal(fingerprints))
 
 
 def soap_similarities(
@@ -80,14 +85,15 @@ def pair_kernel(
     return found
 
 
-def normalised(kernel: FloatArray) -> FloatArray:
+def normalised(kernel: FloatArray, names: Sequence[str] | None = None) -> FloatArray:
     """Eq. 7, in place: divided by the roots of the diagonal, at most 1, on the diagonal exactly."""
     root = np.sqrt(np.diag(kernel))
     if not (np.isfinite(root) & (root > 0)).all():
         number = int(np.flatnonzero(~(np.isfinite(root) & (root > 0)))[0])
+        name = f"structure {number}" if names is None else names[number]
         raise StructureError(
-            f"structure {number}: its similarity with itself is {kernel[number, number]:.3g}, "
-            "which must be above 0; leave the structure out"
+            f"{name}: its similarity with itself is {kernel[number, number]:.3g}, which must be "
+            "above 0; leave the structure out"
         )
     for number, row in enumerate(kernel):
         row /= root[number] * root  # a product that commutes keeps the matrix symmetric bit by bit
