@@ -92,7 +92,11 @@ class DistilBench(Bench):
         some = pool.eligible[task.hints["first"] : task.hints["last"]]
         structures = [pool.structures[int(i)] for i in some]
         return kernels.describe(
-            part, structures, self.config.query, species=task.payload["species"]
+            part,
+            structures,
+            self.config.query,
+            species=task.payload["species"],
+            names=[pool.origins[int(i)] for i in some],
         )
 
     def _distances(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
@@ -109,9 +113,16 @@ class DistilBench(Bench):
             spectra = rows, columns
         if ranges[0] == ranges[1]:
             second = first
-        size = task.payload["size"]
+        names = [[pool.origins[int(i)] for i in pool.eligible[slice(*one)]] for one in ranges]
         return kernels.apart(
-            part, first, second, size=size, config=config, spectra=spectra, slope=slope
+            part,
+            first,
+            second,
+            size=task.payload["size"],
+            config=config,
+            spectra=spectra,
+            slope=slope,
+            names=(names[0], names[1]),
         )
 
     def _similarity(self, task: Task, part: Path, work: Path) -> dict[str, Any]:

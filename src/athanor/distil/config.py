@@ -153,16 +153,7 @@ class DistilConfig:
                     f"a campaign with a [pool] are {', '.join(SECTIONS)}"
                 )
         pool = _chosen(tables, "pool", "athanor.pool", PoolConfig, where)
-        oracle = (
-            _chosen(tables, "oracle", "athanor.oracle", OracleConfig, where)
-            if "oracle" in tables
-            else None
-        )
-        if oracle is None and pool.needs_oracle:
-            raise ConfigError(
-                f"{where}: this [pool] is made by an oracle; add a section [oracle], or give "
-                'kind = "file"'
-            )
+        oracle = _oracle(tables, pool, where)
         table = table_of(tables, "potential", where)
         cycle = _parsed(CycleSection, tables, "cycle", where)
         stop = _parsed(StopSection, tables, "stop", where)
@@ -218,6 +209,18 @@ def _parsed(kind: type[Any], tables: Mapping[str, Any], name: str, where: str) -
 
 def _optional(kind: type[Any], tables: Mapping[str, Any], name: str, where: str) -> Any:
     return _parsed(kind, tables, name, where) if name in tables else None
+
+
+def _oracle(tables: Mapping[str, Any], pool: PoolConfig, where: str) -> OracleConfig | None:
+    if "oracle" in tables:
+        found: OracleConfig = _chosen(tables, "oracle", "athanor.oracle", OracleConfig, where)
+        return found
+    if pool.needs_oracle:
+        raise ConfigError(
+            f"{where}: this [pool] is made by an oracle; add a section [oracle], or give "
+            'kind = "file"'
+        )
+    return None
 
 
 def _clustering(tables: Mapping[str, Any], where: str) -> ClusteringConfig:

@@ -16,7 +16,7 @@ from athanor.data.durable import write_file
 from athanor.data.packing import npz_bytes, pack_frames, read_npz, unpack_frames, unpack_structures
 from athanor.pool import Pool
 from athanor.query._clusters.spectral import IntArray
-from athanor.query._similarity.memory import blocks
+from athanor.query._similarity.memory import blocks, spectra_bytes
 from athanor.query._similarity.soap import species_of
 from athanor.query.clustering import ClusteringConfig
 from athanor.structure import FloatArray, Frame, structure_id
@@ -87,12 +87,12 @@ def write_pool(
     write_file(folder / ABOUT, npz_bytes(about))
     sizes = [len(atoms) for atoms in pool.structures]
     offered = [names[i] for i in eligible]
-    ranges = blocks(len(offered), max(sizes), ordering=config.coulomb, least=BLOCKS)
+    species = species_of(pool.structures)
     return {
         "n": len(pool),
         "atoms": sum(sizes),
         "largest": max(sizes),
-        "species": list(species_of(pool.structures)),
+        "species": list(species),
         "level": pool.level,
         "digest": _digest((folder / name).read_bytes() for name in (STRUCTURES, LABELS, ABOUT)),
         "eligible": eligible,
@@ -100,7 +100,7 @@ def write_pool(
         "unlabelled": sorted(set(eligible) - set(labelled)),
         "groups": sorted(set(pool.groups)) if pool.groups else None,
         "notes": list(pool.notes),
-        "blocks": [[one.start, one.stop] for one in ranges],
+        "blocks": _blocks(len(offered), max(sizes), len(species), config),
         "chunks": [list(one) for one in _chunks(offered)],
     }
 
@@ -126,6 +126,13 @@ def _held_out(names: list[str], labelled: list[int], fraction: float) -> set[int
     if count >= len(labelled) - 1:
         count = max(0, len(labelled) - 2)
     return set(sorted(labelled, key=lambda i: names[i][-16:])[:count])
+
+
+def _blocks(count: int, largest: int, n_species: int, config: ClusteringConfig) -> list[list[int]]:
+    """[first, last) of each block of distances."""
+    spectra = spectra_bytes(config, largest, n_species)
+    ranges = blocks(count, largest, ordering=config.coulomb, least=BLOCKS, spectra=spectra)
+    return [[one.start, one.stop] for one in ranges]
 
 
 def _chunks(names: list[str]) -> Iterator[tuple[int, int, str]]:
