@@ -17,6 +17,9 @@ from athanor.errors import ConfigError, MissingExtraError
 
 T = TypeVar("T", bound="Component")
 
+PACKAGES = {"sklearn": "scikit-learn"}
+"""What a library is called where it is installed from, if that is another name."""
+
 
 class Component(BaseModel):
     """A recipe: immutable, its fields are the keys of its section, unknown keys are refused.
@@ -107,7 +110,7 @@ def require_libraries(needs: Mapping[str, str]) -> None:
         else:
             present = importlib.util.find_spec(library) is not None
         if not present:
-            raise MissingExtraError(library, extra)
+            raise MissingExtraError(PACKAGES.get(library, library), extra)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from athanor.errors import MissingExtraError
+from athanor.component import require_libraries
 from athanor.search.config import Method
 from athanor.search.dimension import Dimension
 from athanor.search.space import Point, SearchSpace
@@ -70,13 +68,7 @@ class Model:
 
 def require_extra(method: Method) -> None:
     """Raise MissingExtraError unless what the method needs is there; imports nothing."""
-    for library in _NEEDS[method]:
-        if library in sys.modules:
-            present = sys.modules[library] is not None
-        else:
-            present = importlib.util.find_spec(library) is not None
-        if not present:
-            raise MissingExtraError(library, "search")
+    require_libraries(dict.fromkeys(_NEEDS[method], "search"))
 
 
 def model_of(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import sys
 import warnings
 from collections.abc import Iterator
 
+from athanor.component import require_libraries
 from athanor.errors import MissingExtraError
 
 _EXTRA = "hipnn"
@@ -34,10 +33,4 @@ def extra() -> Iterator[None]:
 
 def require_extra() -> None:
     """Raise MissingExtraError unless torch and hippynn are there; imports neither."""
-    for library in _LIBRARIES:
-        if library in sys.modules:
-            present = sys.modules[library] is not None
-        else:
-            present = importlib.util.find_spec(library) is not None
-        if not present:
-            raise MissingExtraError(library, _EXTRA)
+    require_libraries(dict.fromkeys(_LIBRARIES, _EXTRA))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import sys
 import warnings
 from collections.abc import Iterator
 
+from athanor.component import PACKAGES, require_libraries
 from athanor.errors import MissingExtraError
 
 _EXTRA = "clustering"
 _LIBRARIES = ("dscribe", "sklearn")
-_PACKAGES = {"sklearn": "scikit-learn"}
 
 
 @contextlib.contextmanager
@@ -28,15 +26,9 @@ def extra(library: str = "dscribe") -> Iterator[None]:
             yield
         except ImportError as error:
             name = error.name or library
-            raise MissingExtraError(_PACKAGES.get(name, name), _EXTRA) from error
+            raise MissingExtraError(PACKAGES.get(name, name), _EXTRA) from error
 
 
 def require_extra() -> None:
     """Raise MissingExtraError unless DScribe and scikit-learn are there; imports neither."""
-    for library in _LIBRARIES:
-        if library in sys.modules:
-            present = sys.modules[library] is not None
-        else:
-            present = importlib.util.find_spec(library) is not None
-        if not present:
-            raise MissingExtraError(_PACKAGES.get(library, library), _EXTRA)
+    require_libraries(dict.fromkeys(_LIBRARIES, _EXTRA))
