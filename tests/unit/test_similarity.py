@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -296,7 +298,7 @@ def test_a_fingerprint_that_is_not_finite_is_refused(some, monkeypatch) -> None:
 
 @pytest.mark.parametrize(("library", "package"), [("dscribe", "dscribe"), ("sklearn", "scikit-l")])
 def test_a_missing_library_names_the_extra(library, package, monkeypatch, some) -> None:
-    monkeypatch.setitem(extra.sys.modules, library, None)
+    monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=rf"{package}.*athanor\[clustering\]"):
         extra.require_extra()
     with pytest.raises(MissingExtraError, match=r"athanor\[clustering\]"), extra.extra(library):
