@@ -16,7 +16,7 @@ from small_pool import AMPLITUDES, EACH, frames, tables, write_pool
 from athanor.campaign.parity import errors_of
 from athanor.campaign.steps import Done
 from athanor.data.dataset import Dataset
-from athanor.data.formats import read_frames
+from athanor.data.formats import read_frames, write_structures
 from athanor.distil import DistilConfig, Distillation, run
 from athanor.distil.bench import DistilBench, agreement
 from athanor.distil.plan import chosen_delta, plan
@@ -326,6 +326,16 @@ def test_another_campaign_is_refused(make: Make, tmp_path: Path) -> None:
 
 def stubborn(most: int) -> dict[str, Any]:
     return {"kind": "stubborn", "most": most, "size": {"low": 1, "high": 4}}
+
+
+def test_a_file_mended_before_anything_was_done(make: Make, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.extxyz"
+    write_structures(alone, frames()[0][:1], labels=frames()[1][:1])
+    with pytest.raises(ConfigError, match="two or more"):
+        run(make(pool={"path": str(alone)}), tmp_path / "folder")
+    state = run(make(stop={"max_cycles": 1}), tmp_path / "folder")
+    assert state.stopped_by == "max_cycles"
+    assert state.config["pool"]["path"] != str(alone)
 
 
 def test_every_trial_fails(make: Make, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
@@ -141,13 +141,12 @@ class Driver(ABC, Generic[R]):
     def _begin(self, level: str) -> None:
         """Check that this is a campaign to start, or the one to carry on with."""
         config = self.config.as_dict()
-        if not self.journal.events:
+        changed = self._changed(config, level) if self.journal.events else ""
+        if changed is not None and not self.state.finished_tasks:
+            # new, or nothing is done yet: then a mended file is simply the campaign's
             name, seed = self.config.campaign.name, self.config.campaign.seed
             self.record(CampaignStarted(time.time(), name, seed, level, config))
-        changed = changed_key(self.state.config, config, changeable=self.CHANGEABLE)
-        if changed is None and self.state.level != level:
-            changed = f"the oracle's level of theory was {self.state.level!r} and is now {level!r}"
-        if changed is not None:
+        elif changed is not None:
             raise ConfigError(
                 f"{self.folder}: this folder's campaign was started differently: {changed}; "
                 "put it back, or give another folder"
@@ -156,6 +155,13 @@ class Driver(ABC, Generic[R]):
         text = self.config.source.encode()
         if text and not (copy.exists() and copy.read_bytes() == text):
             write_file(copy, text)
+
+    def _changed(self, config: Mapping[str, Any], level: str) -> str | None:
+        """What makes another campaign of it than the folder's, None where nothing does."""
+        changed = changed_key(self.state.config, config, changeable=self.CHANGEABLE)
+        if changed is None and self.state.level != level:
+            return f"the oracle's level of theory was {self.state.level!r} and is now {level!r}"
+        return changed
 
     def _take(self) -> bool:
         """Take the next step; True when there is none."""
