@@ -130,8 +130,8 @@ def _more(labels: int) -> float:
 
 
 def curve_sizes(labels: int) -> tuple[int, ...]:
-    """Numbers of labels of the learning curve: halved down to fifty or so, the whole last."""
+    """Numbers of labels of the learning curve: halved down to twenty or so, the whole last."""
     sizes = [labels]
-    while sizes[0] >= 100:
+    while sizes[0] >= 40:
         sizes.insert(0, sizes[0] // 2)
     return tuple(sizes)

@@ -97,7 +97,7 @@ def test_the_learning_curve_ends_with_everything(module, seed) -> None:
     sizes = settings.curve_sizes(labels)
     assert sizes[-1] == labels
     assert sizes == tuple(sorted(set(sizes)))
-    assert labels < 100 or 50 <= sizes[0] < 100
+    assert labels < 40 or 20 <= sizes[0] < 40
 
 
 def test_a_smaller_set_is_drawn_from_all_of_it(module) -> None:

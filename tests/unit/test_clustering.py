@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from athanor.data.dataset import Dataset
 from athanor.errors import ConfigError, FitError, MissingExtraError, UnknownElementError
 from athanor.potentials.lj import LennardJonesConfig
 from athanor.query import Grade, QueryConfig, kinds
-from athanor.query._similarity import extra
 from athanor.query._similarity.measure import Measure
 from athanor.query.clustering import DELTAS, ClusteringConfig, ClusteringQuery
 from athanor.structure import Frame, Labels
@@ -181,7 +181,7 @@ def test_what_it_cannot_be_fitted_to_is_refused(train, monkeypatch) -> None:
     assert fitted(train, species=("Al", "Cu", "Si")).grade(train)[0].value == 0.0
     with pytest.raises(UnknownElementError, match="structure 0: it holds Ne"):
         fitted(train).grade([made.isolated("Ne")])
-    monkeypatch.setitem(extra.sys.modules, "dscribe", None)
+    monkeypatch.setitem(sys.modules, "dscribe", None)
     with pytest.raises(MissingExtraError, match=r"athanor\[clustering\]"):
         fitted(train)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from dataclasses import fields
 
 import numpy as np
@@ -20,7 +21,6 @@ from athanor.query._clusters.convergence import (
 )
 from athanor.query._clusters.partition import Partition, divided, partition, rand_index
 from athanor.query._clusters.spectral import assign, assign_from, embed, renumbered, settled
-from athanor.query._similarity import extra
 from athanor.query._similarity.kernels import distance
 from athanor.query.clustering import ClusteringConfig
 from athanor.structure import FloatArray
@@ -354,7 +354,7 @@ def test_the_rand_index_is_scikit_learn_s(monkeypatch) -> None:
     numbers = [0, 0, 1, 2, 2, 1]
     assert rand_index(groups, clusters) == adjusted_rand_score(numbers, clusters)
     assert rand_index(groups, np.array(numbers)) == 1.0
-    monkeypatch.setitem(extra.sys.modules, "sklearn.metrics", None)
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
     with pytest.raises(MissingExtraError, match=r"athanor\[clustering\]"):
         rand_index(groups, clusters)
 
