@@ -92,6 +92,10 @@ class OracleError(AthanorError):
         return type(self), (self.reason, self.retry)
 
 
+class MeasurementError(AthanorError):
+    """A property that could not be measured, with the reason; the rest of a suite goes on."""
+
+
 class LimitReached(AthanorError):
     """A campaign stopped by a limit (labels, cycles, time) before it converged."""
 
