@@ -17,7 +17,7 @@ from athanor.errors import ConfigError, MissingExtraError
 
 T = TypeVar("T", bound="Component")
 
-PACKAGES = {"sklearn": "scikit-learn"}
+PACKAGES = {"freud": "freud-analysis", "sklearn": "scikit-learn"}
 """What a library is called where it is installed from, if that is another name."""
 
 
