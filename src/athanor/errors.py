@@ -100,3 +100,9 @@ class LimitReached(AthanorError):
     """A campaign stopped by a limit (labels, cycles, time) before it converged."""
 
     exit_code = 2
+
+
+class ValidationFailed(AthanorError):
+    """Properties were measured, and some failed or are not within their tolerances."""
+
+    exit_code = 2

@@ -22,7 +22,7 @@ from athanor.errors import FolderError, FormatError, OracleError
 
 RESULT = "result.json"
 WORK = "work"
-RESUMED = frozenset({"fit", "pool", "trial"})
+RESUMED = frozenset({"fit", "measure", "pool", "trial"})
 """Kinds of tasks whose scratch outlives a kill: a fit goes on from the steps it kept there."""
 KEPT = frozenset({"pool"})
 """Kinds whose scratch outlives a refusal too: a trajectory that was paid for is no less good."""

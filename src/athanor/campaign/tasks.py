@@ -26,6 +26,8 @@ Kind = Literal[
     "map",
     "propose",
     "trial",
+    # of a suite
+    "measure",
 ]
 
 

@@ -32,6 +32,7 @@ PHASES = {
     "trial": "fitting trials",
     "test": "testing on held-out structures",
     "compare": "comparing ways of choosing",
+    "measure": "measuring",
     "idle": "planning",
     "done": "done",
 }
@@ -73,7 +74,8 @@ def board(name: str, moment: Progress) -> Any:
         grid.add_row("", bar)
     for title, sentence in facts(moment):
         grid.add_row(title, Text(sentence))
-    heading = Text(f" {name} · cycle {moment.cycle} ", style="bold")
+    turn = "" if moment.phase == "measure" else f" · cycle {moment.cycle}"
+    heading = Text(f" {name}{turn} ", style="bold")
     return Panel(grid, title=heading, title_align="left", border_style="dark_orange3", width=88)
 
 
@@ -88,7 +90,8 @@ def doing(moment: Progress) -> str:
 def facts(moment: Progress) -> list[tuple[str, str]]:
     """The other lines of the board: (title, sentence)."""
     rows = [("survival", survival(moment))] if moment.survival[1] else []
-    if moment.labels or moment.survival[1] or moment.errors is None:
+    buys = moment.phase != "measure" and moment.errors is None
+    if moment.labels or moment.survival[1] or buys:
         rows.append(("labels", labels(moment)))
     if moment.errors is not None:
         rows.append(("errors", f"{errors(moment)} on {moment.errors_on}"))
@@ -164,4 +167,5 @@ def line(moment: Progress) -> str:
         moment.phase == "trial" and moment.errors is not None
     ):
         fact = f"; {errors(moment)} on {moment.errors_on}"
-    return f"[{clock(moment)}] cycle {moment.cycle}, {doing(moment)}{fact}"
+    turn = "" if moment.phase == "measure" else f"cycle {moment.cycle}, "
+    return f"[{clock(moment)}] {turn}{doing(moment)}{fact}"

@@ -8,11 +8,20 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from athanor.cli import campaign, convert, extrapolation, kinds, potential, relax, structures
+from athanor.cli import (
+    campaign,
+    convert,
+    extrapolation,
+    kinds,
+    potential,
+    relax,
+    structures,
+    validate,
+)
 
 PANELS = {
     "Campaign": (campaign.init, campaign.run, campaign.status, campaign.report, kinds.kinds),
-    "Potential": (potential.fit, potential.errors, potential.evaluate),
+    "Potential": (potential.fit, potential.errors, potential.evaluate, validate.validate),
     "Extrapolation": (extrapolation.grade, extrapolation.select),
     "Structures": (relax.relax, structures.mindist, convert.convert),
 }
@@ -89,7 +98,7 @@ def athanor(
 
     A POTENTIAL is a folder that athanor saved, a .mtp file with --species Al,Ni, or the .info file
     of a published ANI potential. A STRUCTURES file is anything ASE reads, or a .cfg. Exit codes:
-    0 done, 1 bad input, 2 stopped by a limit, 3 internal error.
+    0 done, 1 bad input, 2 stopped by a limit or not within tolerance, 3 internal error.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -17,7 +17,6 @@ from ase.calculators.calculator import Calculator
 from pydantic import Field
 
 from athanor.calculator import PotentialCalculator
-from athanor.component import kind_of
 from athanor.data.durable import make_folder, write_file
 from athanor.errors import AthanorError
 from athanor.validate._contract import PropertyConfig, PropertyResult, Quantity
@@ -112,7 +111,7 @@ class AloneConfig(PropertyConfig):
             for _ in mine.failures[:1]
         ]
         return PropertyResult(
-            kind=kind_of(type(self)) or "",
+            kind=self.kind_name,
             title=self.title,
             quantities=(*quantities, *self.compared(mine, known), *failed),
             curves=panels_of({"potential": mine, "reference": known}),

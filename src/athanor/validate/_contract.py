@@ -9,7 +9,7 @@ from typing import Any
 
 from ase.calculators.calculator import Calculator
 
-from athanor.component import Component
+from athanor.component import Component, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,12 @@ class PropertyResult:
 
 
 class PropertyConfig(Component):
-    """The recipe of a property; it is one [[validate]] section of a campaign file."""
+    """The recipe of a property: [[validate]] in a campaign file, [[property]] in a suite's."""
+
+    @property
+    def kind_name(self) -> str:
+        """The `kind` it is chosen by."""
+        return kind_of(type(self)) or ""
 
     @abstractmethod
     def measure(

@@ -1,0 +1,88 @@
+"""Where a worker process measures one property of one subject."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from athanor.campaign.bench import Bench, Maker
+from athanor.campaign.tasks import Task
+from athanor.data.durable import make_folder, write_file
+from athanor.errors import AthanorError
+from athanor.potentials import FIT_LOG
+from athanor.suite.config import SuiteConfig
+from athanor.suite.subjects import Subject
+from athanor.validate import AloneConfig, PropertyConfig, Tell
+
+MEASURED = "measured.json"
+PARTS = "parts"
+"""Folder of what a long measurement keeps until it is whole."""
+
+
+class SuiteBench(Bench):
+    """Performs the measurements of a suite."""
+
+    def __init__(self, config: SuiteConfig, folder: Path) -> None:
+        super().__init__(folder)
+        self.config = config
+
+    def makers(self) -> Mapping[str, Maker]:
+        return {"measure": self._measure}
+
+    def _measure(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
+        item = self.config.properties[task.hints["property"]]
+        subject = self._subject(task.inputs[0])
+        oracle = work / "calculator"
+        make_folder(oracle)
+        mine = subject.calculator(workdir=oracle)
+        # one seed for all subjects, so that they begin from the same
+        seed = Task("measure", task.payload, (), seed=task.seed).stream
+        if isinstance(item, AloneConfig):
+            found = item.attempt(mine, seed=seed, workdir=work / PARTS, tell=_teller(work))
+            data, failures = found.plain(), len(found.failures)
+        else:
+            data, failures = self._compare(item, task, mine, seed=seed, work=work)
+        write_file(part / MEASURED, json.dumps(data, default=_plain).encode())
+        return {"failures": failures}
+
+    def _compare(
+        self, item: PropertyConfig, task: Task, mine: Any, *, seed: int, work: Path
+    ) -> tuple[dict[str, Any], int]:
+        """A property that is nothing but the difference of two."""
+        place = work / "reference"
+        make_folder(place)
+        reference = self._subject(task.inputs[1]).calculator(workdir=place)
+        # frames that the reference alone decides serve every subject
+        shared = self.folder / "references" / Task("measure", task.payload, task.inputs[1:]).id
+        try:
+            result = item.measure(mine, reference, seed=seed, workdir=shared)
+        except AthanorError as error:
+            return {"failures": [str(error)]}, 1
+        return asdict(result), 0
+
+    def _subject(self, level: str) -> Subject:
+        return next(one for one in self.config.subjects if one.level == level)
+
+
+def _teller(work: Path) -> Tell:
+    """Write how far a measurement is where the driver looks for it."""
+    log = work / FIT_LOG
+
+    def tell(share: float, words: str) -> None:
+        record = {"stage": words, "step": round(100 * share), "steps": 100}
+        with log.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(record) + "\n")
+
+    return tell
+
+
+def _plain(value: Any) -> Any:
+    """NumPy values as plain ones."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not plain data")
