@@ -10,6 +10,7 @@ from athanor.component import discover
 from athanor.validate._alone import AloneConfig, Tell, panels_of, silent
 from athanor.validate._contract import PropertyConfig, PropertyResult, Quantity
 from athanor.validate._measured import Line, Measured, Panel, Value
+from athanor.validate._regression import regressions
 
 __all__ = [
     "AloneConfig",
@@ -23,6 +24,7 @@ __all__ = [
     "Value",
     "kinds",
     "panels_of",
+    "regressions",
     "silent",
 ]
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from athanor.calculator import PotentialCalculator
 from athanor.data.durable import make_folder, write_file
 from athanor.errors import AthanorError
-from athanor.validate._contract import PropertyConfig, PropertyResult, Quantity
+from athanor.validate._contract import FAILED, PropertyConfig, PropertyResult, Quantity
 from athanor.validate._measured import Line, Measured, Panel, Value
 
 Tell = Callable[[float, str], None]
@@ -89,7 +89,7 @@ class AloneConfig(PropertyConfig):
     ) -> PropertyResult:
         """Measure both and compare; the reference's part is kept in `workdir` for the next one."""
         make_folder(workdir)
-        digest = hashlib.sha256(f"{self.model_dump_json()} {seed}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps([self.identity, seed]).encode()).hexdigest()[:16]
         kept = workdir / f"reference-{digest}.json"
         try:
             theirs = Measured.read(json.loads(kept.read_bytes()))
@@ -106,10 +106,7 @@ class AloneConfig(PropertyConfig):
         """What was measured beside the reference's numbers and the literature's, with verdicts."""
         known = theirs or Measured()
         quantities = [self._judged(one, known.value(one.name)) for one in mine.values]
-        failed = [
-            Quantity("measured without failure", 0.0, "", 1.0, passed=False)
-            for _ in mine.failures[:1]
-        ]
+        failed = [Quantity(FAILED, 0.0, "", 1.0, passed=False) for _ in mine.failures[:1]]
         return PropertyResult(
             kind=self.kind_name,
             title=self.title,

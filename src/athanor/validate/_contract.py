@@ -5,11 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 from ase.calculators.calculator import Calculator
+from pydantic import Field, model_validator
 
 from athanor.component import Component, kind_of
+
+FAILED = "measured without failure"
+"""Name of the quantity, 0 where it should be 1, of a property that had failures."""
+SCHEDULE = frozenset({"every", "gate", "gate_margin"})
+"""Fields that say when to measure and what to judge, and change no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +23,8 @@ class Quantity:
     """One number: the potential's value, the reference's, in `unit`, with an uncertainty if known.
 
     `passed` is the verdict against the tolerance the config gives, None where it gives none;
-    `literature` is what is published. Uncertainties are one standard deviation.
+    `literature` is what is published. Uncertainties are one standard deviation. `is_error`: it is a
+    deviation from the reference by itself, such as an RMSE, and the smaller the better.
     """
 
     name: str
@@ -28,6 +35,7 @@ class Quantity:
     passed: bool | None = None
     reference_uncertainty: float | None = None
     literature: float | None = None
+    is_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,33 @@ class PropertyResult:
 
 class PropertyConfig(Component):
     """The recipe of a property: [[validate]] in a campaign file, [[property]] in a suite's."""
+
+    every: int | None = Field(
+        default=None,
+        ge=1,
+        description="in a campaign: measure after every so many cycles too, not only at the end",
+    )
+    gate: tuple[str, ...] = Field(
+        default=(),
+        description="names of values (* for any characters) that must not get worse beyond noise: "
+        "else the older potential is kept",
+    )
+    gate_margin: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="name of a value (* for any characters) = by how much it may get worse beside "
+        "its noise, in the value's unit",
+    )
+
+    @model_validator(mode="after")
+    def _gated(self) -> Self:
+        if self.gate_margin and not self.gate:
+            raise ValueError("gate_margin needs gate = [names of values that are judged]")
+        return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its numbers depend on, as plain JSON data."""
+        return self.model_dump(mode="json", exclude=set(SCHEDULE))
 
     @property
     def kind_name(self) -> str:

@@ -96,7 +96,7 @@ class HeldOut(PropertyConfig):
         for name, error, unit, tolerance in found:
             rmse = 1000 * error.rmse
             passed = rmse <= tolerance if judged else None
-            quantities.append(Quantity(f"{prefix}{name}", rmse, unit, passed=passed))
+            quantities.append(Quantity(f"{prefix}{name}", rmse, unit, passed=passed, is_error=True))
         return quantities
 
 
