@@ -9,8 +9,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from athanor.campaign.sections import CampaignSection, read_tables, table_of
-from athanor.component import Component, choose, nearest
+from athanor.campaign.sections import (
+    CampaignSection,
+    check_sections,
+    properties_of,
+    read_tables,
+    table_of,
+)
+from athanor.component import Component, choose
 from athanor.errors import ConfigError
 from athanor.oracle import OracleConfig
 from athanor.potentials import PotentialConfig
@@ -105,28 +111,12 @@ class CampaignConfig:
         cls, tables: Mapping[str, Any], *, where: str = "campaign", source: str = ""
     ) -> CampaignConfig:
         """Build from the tables of a campaign file; ConfigError in one sentence."""
-        for name in tables:
-            if name not in SECTIONS:
-                raise ConfigError(
-                    f"{where}: unknown section [{name}]{nearest(name, SECTIONS)}; "
-                    f"the sections are {', '.join(SECTIONS)}"
-                )
+        check_sections(tables, SECTIONS, where)
         chosen: dict[str, Any] = {
             name: choose(package, base, table_of(tables, name, where), where=f"{where}: [{name}]")
             for name, package, base in CHOSEN
         }
-        listed = tables.get("validate", [])
-        if not isinstance(listed, list) or not all(isinstance(item, Mapping) for item in listed):
-            raise ConfigError(f"{where}: write each property as a section [[validate]]")
-        properties = tuple(
-            choose(
-                "athanor.validate",
-                PropertyConfig,
-                item,
-                where=f"{where}: [[validate]] number {number}",
-            )
-            for number, item in enumerate(listed, start=1)
-        )
+        properties = properties_of(tables, "validate", where)
         simple: dict[str, Any] = {
             name: kind.parse(table_of(tables, name, where), where=f"{where}: [{name}]")
             for name, kind in (

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from athanor.component import Component
+from athanor.component import Component, choose, nearest
 from athanor.errors import ConfigError, FormatError
+from athanor.validate import PropertyConfig
 
 
 class CampaignSection(Component):
@@ -60,6 +61,31 @@ def table_of(tables: Mapping[str, Any], name: str, where: str) -> Mapping[str, A
     if not isinstance(table, Mapping):
         raise ConfigError(f"{where}: {name} is to be a section [{name}], found {table!r}")
     return table
+
+
+def check_sections(
+    tables: Mapping[str, Any], allowed: Sequence[str], where: str, *, told: str = "the sections are"
+) -> None:
+    """ConfigError for a section that there is not."""
+    for name in tables:
+        if name not in allowed:
+            raise ConfigError(
+                f"{where}: unknown section [{name}]{nearest(name, allowed)}; "
+                f"{told} {', '.join(allowed)}"
+            )
+
+
+def properties_of(tables: Mapping[str, Any], name: str, where: str) -> tuple[PropertyConfig, ...]:
+    """The properties listed as sections [[name]]; ConfigError where one is wrong."""
+    listed = tables.get(name, [])
+    if not isinstance(listed, list) or not all(isinstance(item, Mapping) for item in listed):
+        raise ConfigError(f"{where}: write each property as a section [[{name}]]")
+    return tuple(
+        choose(
+            "athanor.validate", PropertyConfig, item, where=f"{where}: [[{name}]] number {count}"
+        )
+        for count, item in enumerate(listed, start=1)
+    )
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from athanor.campaign.sections import CampaignSection, read_tables, table_of
-from athanor.component import Component, choose, nearest
+from athanor.campaign.sections import CampaignSection, check_sections, read_tables, table_of
+from athanor.component import Component, choose
 from athanor.errors import ConfigError
 from athanor.oracle import OracleConfig
 from athanor.pool import PoolConfig
@@ -146,12 +146,8 @@ class DistilConfig:
         cls, tables: Mapping[str, Any], *, where: str = "campaign", source: str = ""
     ) -> DistilConfig:
         """Build from the tables of a campaign file; ConfigError in one sentence."""
-        for name in tables:
-            if name not in SECTIONS:
-                raise ConfigError(
-                    f"{where}: unknown section [{name}]{nearest(name, SECTIONS)}; the sections of "
-                    f"a campaign with a [pool] are {', '.join(SECTIONS)}"
-                )
+        told = "the sections of a campaign with a [pool] are"
+        check_sections(tables, SECTIONS, where, told=told)
         pool = _chosen(tables, "pool", "athanor.pool", PoolConfig, where)
         oracle = _oracle(tables, pool, where)
         table = table_of(tables, "potential", where)

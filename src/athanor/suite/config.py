@@ -7,8 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from athanor.campaign.sections import CampaignSection, read_tables, table_of
-from athanor.component import choose, nearest
+from athanor.campaign.sections import (
+    CampaignSection,
+    check_sections,
+    properties_of,
+    read_tables,
+    table_of,
+)
+from athanor.component import choose
 from athanor.errors import ConfigError
 from athanor.oracle import OracleConfig
 from athanor.suite.subjects import Subject
@@ -46,24 +52,10 @@ class SuiteConfig:
         cls, tables: Mapping[str, Any], *, where: str = "suite", source: str = ""
     ) -> SuiteConfig:
         """Build from the tables of a suite file; ConfigError in one sentence."""
-        for name in tables:
-            if name not in SECTIONS:
-                raise ConfigError(
-                    f"{where}: unknown section [{name}]{nearest(name, SECTIONS)}; the sections of "
-                    "a suite are [suite], [oracle] and, for each property, [[property]]"
-                )
-        listed = tables.get("property", [])
-        if not isinstance(listed, list) or not listed:
-            raise ConfigError(f"{where}: write each property as a section [[property]]")
-        properties = tuple(
-            choose(
-                "athanor.validate",
-                PropertyConfig,
-                table,
-                where=f"{where}: [[property]] number {number}",
-            )
-            for number, table in enumerate(listed, start=1)
-        )
+        check_sections(tables, SECTIONS, where, told="the sections of a suite are")
+        properties = properties_of(tables, "property", where)
+        if not properties:
+            raise ConfigError(f"{where}: there is no section [[property]]; add what to measure")
         oracle = None
         if "oracle" in tables:
             table = table_of(tables, "oracle", where)
