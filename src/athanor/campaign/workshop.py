@@ -29,6 +29,7 @@ from athanor.data.store import Store
 from athanor.oracle.selfcheck import selfcheck
 from athanor.potentials import Potential
 from athanor.query import Query
+from athanor.sample._batch import run_each
 from athanor.structure import (
     bare,
     structure_id,
@@ -95,9 +96,9 @@ class Workshop(Bench):
     def _sample(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
         potential, query = self._fitted(*task.inputs)
         rng = np.random.default_rng(task.stream)
-        (start,) = self.config.start.structures(1, rng)
-        seed = int(rng.integers(2**31))
-        harvest = self.config.sample.run(start, potential, query, seed=seed, workdir=work)
+        before = (task.payload["cycle"] - 1) * self.config.cycle.trajectories
+        starts = self.config.start.part(before + task.payload["trajectory"] - 1, rng)
+        harvest = run_each(self.config.sample, starts, potential, query, rng=rng, workdir=work)
         write_harvest(part, harvest)
         times = harvest.trace.get("time_fs", np.zeros(0))
         return {
@@ -106,8 +107,8 @@ class Workshop(Bench):
             "stopped_by": harvest.stopped_by,
             "candidates": len(harvest.structures),
             "grades": [_finite(grade.value) for grade in harvest.grades],
-            "formula": start.get_chemical_formula(),
-            "n_atoms": len(start),
+            "formula": starts[0].get_chemical_formula(),
+            "n_atoms": len(starts[0]),
             "time_fs": float(times[-1]) if len(times) else None,
         }
 

@@ -56,6 +56,13 @@ class StartConfig(Component):
     def structures(self, count: int, rng: np.random.Generator) -> list[Atoms]:
         """Draw `count` structures, geometry only."""
 
+    def part(self, number: int, rng: np.random.Generator) -> list[Atoms]:
+        """Structures that trajectory `number` runs from, counted from 0 through all cycles.
+
+        One drawn structure, unless a kind goes through a list of them.
+        """
+        return self.structures(1, rng)
+
 
 class SamplerConfig(Component):
     """The recipe of a sampler; it is the [sample] section of a campaign file."""
