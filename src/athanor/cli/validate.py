@@ -13,37 +13,41 @@ from athanor.cli.files import JsonOption, SpeciesOption, parse_species
 from athanor.cli.progress import counted
 from athanor.errors import ValidationFailed
 
+PotentialsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]POTENTIAL...",
+        help="Potentials, campaign folders, or .toml files with an [oracle].",
+    ),
+]
+SuiteOption = Annotated[Path, typer.Option("--suite", help="What to measure: a file in TOML.")]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="[NAME=]ORACLE",
+        help="The reference, likewise; the suite's [oracle] by default.",
+    ),
+]
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", help="Where it goes; SUITE.athanor here by default.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes; the suite's by default.")
+]
+
 
 def validate(
-    potentials: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[NAME=]POTENTIAL...",
-            help="Potentials, campaign folders, or .toml files with an [oracle].",
-        ),
-    ],
+    potentials: PotentialsArgument,
     *,
-    suite: Annotated[Path, typer.Option("--suite", help="What to measure: a file in TOML.")],
-    against: Annotated[
-        str | None,
-        typer.Option(
-            "--against",
-            metavar="[NAME=]ORACLE",
-            help="The reference, likewise; the suite's [oracle] by default.",
-        ),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", help="Where it goes; SUITE.athanor here by default."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes; the suite's by default.")
-    ] = None,
+    suite: SuiteOption,
+    against: AgainstOption = None,
+    folder: FolderOption = None,
+    workers: WorkersOption = None,
     species: SpeciesOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Measure physical properties side by side; what was measured before is not measured again."""
-    from athanor.cli.live import display
     from athanor.suite import run
 
     place = Path(f"{suite.stem}.athanor") if folder is None else folder
@@ -55,6 +59,8 @@ def validate(
         found = run(config, place)
         print(json.dumps(found, indent=2, allow_nan=False))
     else:
+        from athanor.cli.live import display
+
         print(f"{config.campaign.name}: measuring in {place}")
         with display(config.campaign.name) as show:
             found = run(config, place, progress=show)

@@ -1,0 +1,186 @@
+"""Suites: measured once, kept, compared, judged; from the file to the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from athanor.campaign.events import TaskFailed, TaskFinished
+from athanor.campaign.journal import NAME, read_journal
+from athanor.cli import main
+from athanor.errors import ConfigError, FolderError
+from athanor.potentials.lj import LennardJones
+from athanor.suite import Subject, SuiteConfig, run
+from athanor.suite.runner import tasks_of
+
+EOS = '[[property]]\nkind = "eos"\nelement = "Al"\nlattices = ["fcc"]\npoints = 5\n'
+EMT = '[oracle]\nkind = "ase"\ncalculator = "emt"\n'
+PAIRS = (
+    '[oracle]\nkind = "ase"\ncalculator = "lj"\n'
+    "settings = { sigma = 2.5, epsilon = 0.4, rc = 8.0, smooth = true }\n"
+)
+LATTICE_CONSTANT = "fcc lattice constant"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two oracles, a potential of another element and a suite."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "emt.toml").write_text(EMT)
+    (tmp_path / "pairs.toml").write_text(PAIRS)
+    (tmp_path / "metal.toml").write_text('[suite]\nname = "metal"\nworkers = 1\n' + EOS)
+    return tmp_path
+
+
+def measured(folder: Path) -> list[str]:
+    """Kinds of all measurements that were finished, in their order."""
+    events = read_journal(folder / NAME)
+    return [event.task for event in events if isinstance(event, TaskFinished)]
+
+
+def on(text: str, *given: str, against: str = "") -> SuiteConfig:
+    """A suite on what is at these places."""
+    import tomllib
+
+    subjects = [Subject.open(one) for one in given]
+    if against:
+        subjects.append(Subject.open(against, is_reference=True))
+    return SuiteConfig.of(tomllib.loads(text)).on(*subjects)
+
+
+def numbers(entry: dict[str, Any], subject: str) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in entry["quantities"][subject]}
+
+
+def test_each_is_measured_once_and_stands_beside_the_others(place: Path) -> None:
+    told = []
+    config = on(EOS, "pairs.toml", against="emt.toml")
+    found = run(config, place / "s", progress=told.append)
+    (entry,) = found["properties"]
+    mine, theirs = numbers(entry, "pairs"), numbers(entry, "emt")
+    assert mine[LATTICE_CONSTANT]["reference"] == theirs[LATTICE_CONSTANT]["value"]
+    assert mine[LATTICE_CONSTANT]["value"] != theirs[LATTICE_CONSTANT]["value"]
+    assert theirs[LATTICE_CONSTANT]["reference"] is None
+    assert found["failures"] == 0
+    assert {moment.phase for moment in told} == {"measure"}
+    assert (told[-1].done, told[-1].planned) == (2, 2)
+    assert all(set(panel["lines"]) == {"pairs", "emt"} for panel in entry["panels"].values())
+    assert len(measured(place / "s")) == 2
+    before = (place / "s" / "suite.json").read_bytes()
+    assert run(config, place / "s") == found
+    assert len(measured(place / "s")) == 2
+    assert (place / "s" / "suite.json").read_bytes() == before
+
+
+def test_only_what_is_new_is_measured(place: Path) -> None:
+    run(on(EOS, against="emt.toml"), place / "s")
+    more = EOS + EOS.replace('"fcc"', '"bcc"')
+    run(on(more, "pairs.toml", against="emt.toml"), place / "s")
+    assert len(measured(place / "s")) == 4
+    # what judges a measurement does not measure it again
+    judged = EOS + f'tolerance = {{ "{LATTICE_CONSTANT}" = 1e-9 }}\nliterature = {{ a = 1.0 }}\n'
+    found = run(on(judged, "pairs.toml", against="emt.toml"), place / "s")
+    assert len(measured(place / "s")) == 4
+    mine = numbers(found["properties"][0], "pairs")
+    assert mine[LATTICE_CONSTANT]["passed"] is False
+    other = EOS.replace("points = 5", "points = 7")
+    run(on(other, "pairs.toml", against="emt.toml"), place / "s")
+    assert len(measured(place / "s")) == 6
+
+
+def test_what_fails_says_why_and_the_rest_goes_on(place: Path) -> None:
+    LennardJones(frozenset({"Ar"}), cutoff=8.0, epsilon=0.01, sigma=3.4).save(place / "argon")
+    found = run(on(EOS, "argon", "pairs.toml", against="emt.toml"), place / "s")
+    (entry,) = found["properties"]
+    assert list(entry["failed"]) == ["argon"]
+    assert "Al" in entry["failed"]["argon"][0]
+    assert numbers(entry, "pairs")[LATTICE_CONSTANT]["reference"] is not None
+    assert found["failures"] == 1
+
+
+def test_a_worker_that_died_is_tried_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = on(EOS, "pairs.toml")
+    monkeypatch.setattr("athanor.suite.runner.SuiteBench", Dying)
+    found = run(config, place / "s")
+    assert found["failures"] == 1
+    assert "died" in found["properties"][0]["failed"]["pairs"][0]
+    events = list(read_journal(place / "s" / NAME))
+    assert any(isinstance(event, TaskFailed) for event in events)
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    assert run(config, place / "s")["failures"] == 0
+
+
+class Dying:
+    """A bench at which every process dies."""
+
+    def __init__(self, config: SuiteConfig, folder: Path) -> None:
+        pass
+
+    def __call__(self, task: object) -> None:
+        import os
+
+        os._exit(1)
+
+
+def test_a_property_of_two_needs_a_reference(place: Path) -> None:
+    text = EOS + '[[property]]\nkind = "heldout"\nelement = "Al"\n'
+    assert len(tasks_of(on(text, "pairs.toml"))) == 1
+    assert len(tasks_of(on(text, "pairs.toml", against="emt.toml"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", r"there is no section \[\[property\]\]"),
+        ("[property]\nkind = 'eos'\n", r"write each property as a section \[\[property\]\]"),
+        ("[suit]\n" + EOS, r"unknown section \[suit\], did you mean|unknown section \[suit\]"),
+        (EOS.replace("eos", "eso"), r"\[\[property\]\] number 1: there is no kind 'eso'"),
+        ("[suite]\nworkers = 0\n" + EOS, r"\[suite\].*workers"),
+    ],
+)
+def test_a_wrong_suite_file_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        on(text)
+
+
+def test_two_of_one_name_are_refused(place: Path) -> None:
+    with pytest.raises(ConfigError, match="two of what is to be measured are called 'emt'"):
+        on(EOS, "emt.toml", against="emt.toml")
+    (place / "full").mkdir()
+    (place / "full" / "mine").write_text("")
+    with pytest.raises(FolderError, match="it holds 'mine'"):
+        run(on(EOS, "emt.toml"), place / "full")
+
+
+def test_the_command_prints_a_table_and_says_by_its_exit_code_what_came_out(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["validate", "pairs.toml", "--against", "emt.toml", "--suite", "metal.toml"]
+    code = main(line)
+    said = capsys.readouterr()
+    row = next(one.split() for one in said.out.splitlines() if LATTICE_CONSTANT in one)
+    assert row[:4] == ["fcc", "lattice", "constant,", "Å"]
+    assert len([word for word in row[4:] if word[0].isdigit()]) == 2
+    # the pair potential is no aluminium
+    assert code == 2
+    assert "not met" in said.err
+    alone = ["validate", "emt.toml", "--suite", "metal.toml", "--folder", "alone", "--json"]
+    assert main([*alone, "--workers", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((place / "alone" / "suite.json").read_text())
+    assert main(["validate", "gone", "--suite", "metal.toml"]) == 1
+    assert main(["validate", "emt.toml", "--suite", "gone.toml"]) == 1
+
+
+def test_the_reference_may_stand_in_the_suite(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "metal.toml").write_text(EOS + EMT)
+    main(["validate", "other=pairs.toml", "--suite", "metal.toml", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in found["subjects"]] == ["other", "reference"]
+    assert found["reference"] == "reference"
