@@ -1,0 +1,1 @@
+"""The structure of liquids and glasses: distances, coordination and scattering."""
