@@ -22,9 +22,10 @@ from athanor.report.content import (
     Run,
     Series,
 )
-from athanor.report.gather import _held_out
+from athanor.report.gather import held_out
 from athanor.report.page import duration, number, quantity, render
-from athanor.validate import PropertyResult, Quantity
+from athanor.validate import Line, Measured, PropertyResult, Quantity, panels_of
+from athanor.validate import Panel as Panels
 
 EVIL = '<script>alert("x")</script>'
 
@@ -293,6 +294,28 @@ def test_figures_bear_extremes() -> None:
     assert "<svg" in figures.curves({"fcc": line}, xlabel="x", ylabel="y")
 
 
+def test_panels_of_any_property_are_drawn() -> None:
+    x = [14.0, 16.0, 18.0]
+    measured = [
+        Measured(
+            panels={
+                title: Panels("volume", "energy", {n: Line.of(x, [y, 0.0, y]) for n in "ab"})
+                for title in titles
+            }
+        )
+        for y, titles in ((3.0, ("one", "two")), (4.0, ("one",)))
+    ]
+    curves = panels_of(dict(zip(("potential", "reference"), measured, strict=True)))
+    several = PropertyResult("x", f"Several {EVIL}", (), curves)
+    alone = PropertyResult("y", "Alone", (), {"one": curves["one"]})
+    page = Page(render(dataclasses.replace(nothing(), properties=(several, alone, lattices()))))
+    assert page.tags.count("figure") == 4
+    assert page.tags.count("figcaption") == 2, "what is alone has the property's title"
+    assert f"Several {EVIL}" in page.words
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
 def test_held_out_points_are_found() -> None:
     result = PropertyResult(
         kind="heldout",
@@ -304,13 +327,13 @@ def test_held_out_points_are_found() -> None:
             "force, fcc": _line("force", "eV/Å", [0.0, 1.0], [0.3, 1.4]),
         },
     )
-    parity = _held_out(result)
+    parity = held_out(result)
     assert parity is not None
     energy, force = parity.panels
     assert [one.name for one in energy.series] == ["fcc", "melt"]
     assert energy.rmse == pytest.approx(0.004)  # as it was measured, on all points
     assert force.rmse == pytest.approx((0.25 / 2) ** 0.5)
-    assert _held_out(lattices()) is None
+    assert held_out(lattices()) is None
 
 
 def _line(

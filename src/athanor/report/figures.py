@@ -188,7 +188,13 @@ def grade_histogram(
         return svg(figure, "grades")
 
 
-def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
+def curves(
+    lines: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    name: str = "curves",
+) -> str:
     """Potential as lines, oracle as open circles: name -> {x, potential, reference}.
 
     Where one curve lies far above the others, a second panel shows the others alone.
@@ -198,9 +204,9 @@ def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, y
         figure, panels = figure_of(7.6, 3.2, columns=2 if len(near) < len(lines) else 1)
         colours = dict(zip(lines, LATTICE_COLOURS * 9, strict=False))
         for axes, names in zip(panels, (list(lines), near), strict=False):
-            for name in names:
-                line, colour = lines[name], colours[name]
-                axes.plot(line["x"], line["potential"], "-", color=colour, lw=1.6, label=name)
+            for one in names:
+                line, colour = lines[one], colours[one]
+                axes.plot(line["x"], line["potential"], "-", color=colour, lw=1.6, label=one)
                 if "reference" in line:
                     axes.plot(
                         line["x"], line["reference"], "o", mec=colour, mfc="white", ms=3.8, mew=1
@@ -214,7 +220,7 @@ def curves(lines: Mapping[str, Mapping[str, Sequence[float]]], *, xlabel: str, y
         panels[-1].legend(
             handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0
         )
-        return svg(figure, f"curves {ylabel}")
+        return svg(figure, f"{name} {ylabel}")
 
 
 def _near(lines: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:

@@ -170,11 +170,11 @@ def _grades(campaign: Campaign, cycles: Sequence[Cycle]) -> FloatArray:
 
 def _parities(campaign: Campaign) -> tuple[Parity, ...]:
     """Held-out frames where they were measured, and the new labels of all cycles."""
-    held_out = [_held_out(result) for result in campaign.properties]
-    return tuple(one for one in (*held_out, _new_labels(campaign)) if one is not None)
+    points = [held_out(result) for result in campaign.properties]
+    return tuple(one for one in (*points, _new_labels(campaign)) if one is not None)
 
 
-def _held_out(result: PropertyResult) -> Parity | None:
+def held_out(result: PropertyResult) -> Parity | None:
     """The points of a property whose curves are name -> {quantity, unit, reference, potential}."""
     lines = {name: line for name, line in result.curves.items() if _is_parity(line)}
     panels = []

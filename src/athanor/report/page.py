@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
@@ -12,6 +13,7 @@ from markupsafe import Markup
 
 from athanor.report import figures
 from athanor.report.content import Content, CycleStory
+from athanor.report.panels import is_panel, panel, subject_colours
 from athanor.validate import PropertyResult
 
 
@@ -24,7 +26,7 @@ def render(content: Content) -> str:
         judged=[(r.title, q) for r, q in measured if q.passed is not None],
         measured=[(r.title, q) for r, q in measured],
         figures={name: Markup(svg) for name, svg in _figures(content).items()},
-        curve_figures=[(r, Markup(svg)) for r in content.properties if (svg := _curves(r))],
+        properties=[plots for r in content.properties if (plots := _plots(r)).figures],
         parities=[(p, Markup(figures.parity(p.panels, name=p.of))) for p in content.parities],
         usage=usage(content.potential, content.elements),
         total_seconds=_total_seconds(content),
@@ -163,7 +165,41 @@ def _survival(turns: list[CycleStory]) -> str:
     return figures.survival(shares, unit="schedule survived, %")
 
 
-def _curves(result: PropertyResult) -> str | None:
+class Plots(NamedTuple):
+    """The figures of one property: (title, figure), one below the other or two in a row."""
+
+    result: PropertyResult
+    figures: list[tuple[str, Markup]]
+    wide: bool
+    note: str
+
+
+def _plots(result: PropertyResult) -> Plots:
+    """Everything there is to draw of a property."""
+    found = {title: one for title, one in result.curves.items() if is_panel(one)}
+    if not found:
+        svg = curves_of(result)
+        note = "Lines: the potential. Open circles: the oracle."
+        return Plots(result, [("", Markup(svg))] if svg else [], True, note)
+    colours = subject_colours(("potential", "reference"), reference="reference")
+    drawn = [
+        (
+            title if len(found) > 1 else "",
+            panel(
+                one,
+                name=f"{result.title} {title}",
+                colours=colours,
+                reference="reference",
+                wide=len(found) == 1,
+            ),
+        )
+        for title, one in found.items()
+    ]
+    figures = [(title, Markup(svg)) for title, svg in drawn if svg]
+    return Plots(result, figures, len(found) == 1, "Reference: the oracle.")
+
+
+def curves_of(result: PropertyResult) -> str | None:
     """The figure of a property whose curves have the form name -> {x, potential, reference}."""
     lines = {
         name: line
@@ -176,6 +212,7 @@ def _curves(result: PropertyResult) -> str | None:
         lines,
         xlabel=str(result.curves.get("xlabel", "")),
         ylabel=str(result.curves.get("ylabel", "")),
+        name=f"curves {result.title}",
     )
 
 
