@@ -35,4 +35,5 @@ def rms_difference(
         return ()
     value = float(np.sqrt(np.mean((np.array(mine.y) - theirs.y) ** 2)))
     allowed = tolerance.get(name)
-    return (Quantity(name, value, unit, passed=None if allowed is None else value <= allowed),)
+    passed = None if allowed is None else value <= allowed
+    return (Quantity(name, value, unit, passed=passed, is_error=True),)

@@ -68,7 +68,7 @@ class StackingFault(OfCrystal, AloneConfig):
         a = float((4 * crystal.get_volume() / len(crystal)) ** (1 / 3))
         assert self.element is not None
         slipping = Slipping(Stack(self.element, a, self.layers), calculator)
-        curves: dict[str, _Curve] = {}
+        curves: dict[Route, _Curve] = {}
         failures: list[str] = []
         for number, path in enumerate(dict.fromkeys(self.paths)):
             tell(number / len(self.paths), TITLES[path])
