@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,8 @@ import typer
 from athanor.cli.files import JsonOption, SpeciesOption, parse_species
 from athanor.cli.progress import counted
 from athanor.errors import ValidationFailed
+
+REPORT = "report.html"
 
 PotentialsArgument = Annotated[
     list[str],
@@ -32,6 +35,10 @@ AgainstOption = Annotated[
 FolderOption = Annotated[
     Path | None, typer.Option("--folder", help="Where it goes; SUITE.athanor here by default.")
 ]
+BaselineOption = Annotated[
+    Path | None,
+    typer.Option("--baseline", help="suite.json of an older potential: nothing may be worse."),
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Processes; the suite's by default.")
 ]
@@ -42,6 +49,7 @@ def validate(
     *,
     suite: SuiteOption,
     against: AgainstOption = None,
+    baseline: BaselineOption = None,
     folder: FolderOption = None,
     workers: WorkersOption = None,
     species: SpeciesOption = None,
@@ -49,22 +57,25 @@ def validate(
 ) -> None:
     """Measure physical properties side by side; what was measured before is not measured again."""
     from athanor.suite import run
+    from athanor.suite.baseline import read_baseline
 
     place = Path(f"{suite.stem}.athanor") if folder is None else folder
     config = _config(suite, potentials, against, parse_species(species))
     if workers is not None:
         section = config.campaign.model_copy(update={"workers": workers})
         config = replace(config, campaign=section)
+    old = None if baseline is None else read_baseline(baseline)
     if json_:
-        found = run(config, place)
+        found = run(config, place, baseline=old)
         print(json.dumps(found, indent=2, allow_nan=False))
     else:
         from athanor.cli.live import display
 
         print(f"{config.campaign.name}: measuring in {place}")
         with display(config.campaign.name) as show:
-            found = run(config, place, progress=show)
+            found = run(config, place, baseline=old, progress=show)
         _show(found)
+    _write_report(found, place / REPORT)
     _conclude(found, place)
 
 
@@ -142,6 +153,14 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
+def _write_report(found: dict[str, Any], target: Path) -> None:
+    """Draw the page, in one move."""
+    from athanor.data.durable import write_file
+    from athanor.report.suite import render_suite
+
+    write_file(target, render_suite(found).encode())
+
+
 def _conclude(found: dict[str, Any], place: Path) -> None:
     """Say what came out, and raise ValidationFailed where it is not what was asked for."""
     wrong = found["of"] - found["passed"]
@@ -150,5 +169,9 @@ def _conclude(found: dict[str, Any], place: Path) -> None:
         parts.append(f"{counted(found['failures'], 'measurement')} failed")
     if wrong:
         parts.append(f"{wrong} of {counted(found['of'], 'verdict')} not met")
+    worse = [sentence for some in found.get("regressions", {}).values() for sentence in some]
+    if worse:
+        parts.append(f"{counted(len(worse), 'number')} worse than in the baseline ({worse[0]})")
+    print(f"the report is {place / REPORT}", file=sys.stderr)
     if parts:
-        raise ValidationFailed(f"{place}: {' and '.join(parts)}; see {place / 'suite.json'}")
+        raise ValidationFailed(f"{place}: {', '.join(parts)}; {place / REPORT} says more")

@@ -15,7 +15,10 @@ def report_of(folder: Path) -> str:
     """
     # matplotlib and jinja2 take a second to import, which only a report should cost
     from athanor.distil.folder import distillation
+    from athanor.suite.runner import SUMMARY
 
+    if (folder / SUMMARY).is_file():
+        return _suite_report(folder / SUMMARY)
     if (found := distillation(folder)) is not None:
         from athanor.report.distilled import distilled_report
 
@@ -24,3 +27,17 @@ def report_of(folder: Path) -> str:
     from athanor.report.page import render
 
     return render(content_of(folder))
+
+
+def _suite_report(summary: Path) -> str:
+    """The page of what a suite wrote."""
+    import json
+
+    from athanor.errors import FormatError
+    from athanor.report.suite import render_suite
+
+    try:
+        data = json.loads(summary.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FormatError(summary, None, f"this summary cannot be read ({error})") from None
+    return render_suite(data, where=summary)

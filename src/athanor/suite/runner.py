@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,32 @@ from athanor.campaign.state import State
 from athanor.campaign.steps import Done, Work
 from athanor.campaign.tasks import Task
 from athanor.data.durable import write_file
+from athanor.suite.baseline import worse
 from athanor.suite.bench import SuiteBench
 from athanor.suite.config import SuiteConfig
 from athanor.suite.summary import summary
-from athanor.validate import AloneConfig, PropertyConfig
+from athanor.validate import AloneConfig
 
 SUMMARY = "suite.json"
-JUDGING = frozenset({"tolerance", "literature", "gate", "gate_margin", "every"})
-"""Fields that judge a measurement and do not change it."""
 
 
 def run(
     config: SuiteConfig,
     folder: str | Path,
     *,
+    baseline: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
     """Measure what has not been measured yet in `folder`; return and write the summary.
 
     Anything may differ from the run before: what is asked for is looked up, and measured only where
     it is new. What could not be measured is in the summary with its reason; a measurement whose
-    process died is tried again by the next run.
+    process died is tried again by the next run. With the summary of an older suite as `baseline`,
+    "regressions" says what got worse.
 
     Raises
     ------
-    ConfigError : an oracle cannot be built.
+    ConfigError : an oracle cannot be built; the baseline is of something else.
     FolderError : the folder is in use, holds something else, or cannot be written.
     FormatError : the journal or an artefact is damaged.
     """
@@ -50,6 +51,8 @@ def run(
         driver = _Suite(config, folder, journal, progress)
         driver.run("")
         found = summary(config, driver.tasks, driver.artefacts)
+        if baseline is not None:
+            found["regressions"] = worse(config, found, baseline)
         text = json.dumps(found, indent=1, allow_nan=False).encode()
         path = folder / SUMMARY
         if not (path.exists() and path.read_bytes() == text):
@@ -72,7 +75,7 @@ def tasks_of(config: SuiteConfig) -> list[Task]:
             tasks.append(
                 Task(
                     "measure",
-                    _identity(item),
+                    item.identity,
                     inputs,
                     seed=config.campaign.seed,
                     title=f"{item.kind_name} of {subject.name}",
@@ -80,11 +83,6 @@ def tasks_of(config: SuiteConfig) -> list[Task]:
                 )
             )
     return tasks
-
-
-def _identity(item: PropertyConfig) -> dict[str, Any]:
-    """What a measurement depends on."""
-    return item.model_dump(mode="json", exclude=set(JUDGING))
 
 
 class _Suite(Driver[SuiteConfig]):

@@ -53,6 +53,11 @@ class AloneConfig(PropertyConfig):
     def title(self) -> str:
         """Its name for people, with what it is measured on."""
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        judging = {"tolerance", "literature"}
+        return {key: value for key, value in super().identity.items() if key not in judging}
+
     @abstractmethod
     def alone(
         self, calculator: Calculator, *, seed: int, workdir: Path, tell: Tell = silent
@@ -68,6 +73,12 @@ class AloneConfig(PropertyConfig):
         """More numbers from both measurements, such as the RMS difference of two curves."""
         return ()
 
+    def member(
+        self, calculator: Calculator, *, whole: Measured, seed: int, workdir: Path
+    ) -> Measured:
+        """Measure one member of the ensemble that gave `whole`; lines want the same x as there."""
+        return self.alone(calculator, seed=seed, workdir=workdir)
+
     def attempt(
         self, calculator: Calculator, *, seed: int, workdir: Path, tell: Tell = silent
     ) -> Measured:
@@ -79,7 +90,8 @@ class AloneConfig(PropertyConfig):
             each = []
             for number, one in enumerate(members):
                 make_folder(workdir / f"member-{number}")
-                each.append(self.alone(one, seed=seed, workdir=workdir / f"member-{number}"))
+                part = workdir / f"member-{number}"
+                each.append(self.member(one, whole=found, seed=seed, workdir=part))
         except (AthanorError, ArithmeticError, np.linalg.LinAlgError) as error:
             return Measured(failures=(str(error),))
         return with_spread(found, each)
