@@ -184,3 +184,46 @@ def test_the_reference_may_stand_in_the_suite(
     found = json.loads(capsys.readouterr().out)
     assert [one["name"] for one in found["subjects"]] == ["other", "reference"]
     assert found["reference"] == "reference"
+
+
+def test_a_baseline_says_what_got_worse(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--against", "emt.toml", "--suite", "metal.toml"]
+    main(["validate", "pairs.toml", *line])
+    old = place / "metal.athanor" / "suite.json"
+    kept = place / "old.json"
+    kept.write_bytes(old.read_bytes())
+    capsys.readouterr()
+    # the same is not worse
+    main(["validate", "pairs.toml", *line, "--baseline", "old.json"])
+    assert "worse" not in capsys.readouterr().err
+    assert json.loads(old.read_text())["regressions"] == {"pairs": []}
+    # farther from the reference's lattice constant
+    (place / "worse.toml").write_text(PAIRS.replace("sigma = 2.5", "sigma = 2.4"))
+    assert main(["validate", "worse.toml", *line, "--baseline", "old.json"]) == 2
+    assert "worse than in the baseline" in capsys.readouterr().err
+    told = json.loads(old.read_text())["regressions"]["worse"]
+    assert any(LATTICE_CONSTANT in sentence for sentence in told)
+    assert "worse" in (place / "metal.athanor" / "report.html").read_text()
+
+
+def test_a_wrong_baseline_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["validate", "emt.toml", "--suite", "metal.toml", "--baseline", "old.json"]
+    assert main(line) == 1
+    for text in ("{", "{}", '{"subjects": [1], "properties": []}'):
+        (place / "old.json").write_text(text)
+        assert main(line) == 1
+        assert "no suite.json" in capsys.readouterr().err
+    empty = {"subjects": [{"name": "emt", "reference": False}], "properties": []}
+    (place / "old.json").write_text(json.dumps(empty))
+    assert main(line) == 1
+    assert "no property and potential of this suite" in capsys.readouterr().err
+
+
+def test_the_page_is_drawn_again(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["validate", "emt.toml", "--suite", "metal.toml"])
+    page = (place / "metal.athanor" / "report.html").read_text()
+    assert main(["report", "metal.athanor", "--out", "again.html"]) == 0
+    assert (place / "again.html").read_text() == page
+    (place / "metal.athanor" / "suite.json").write_text("{")
+    assert main(["report", "metal.athanor", "--out", "third.html"]) == 1
+    assert "cannot be read" in capsys.readouterr().err
