@@ -16,5 +16,9 @@ __all__ = ["Axes", "Engine", "Leg", "Mean", "Snapshot", "Watch", "engine_of", "m
 def engine_of(calculator: Calculator) -> Engine:
     """The fastest engine there is for a calculator: LAMMPS for its own potentials, else ASE."""
     from athanor.dynamics._ase import AseEngine
+    from athanor.dynamics._lammps import LammpsEngine
+    from athanor.oracle.lammps import LammpsCalculator
 
+    if isinstance(calculator, LammpsCalculator):
+        return LammpsEngine(calculator)
     return AseEngine(calculator)

@@ -14,6 +14,8 @@ from athanor.structure import bare, check_structure
 
 TOO_NEAR = 0.4
 """Å; a run that brings atoms so near is lost (the hydrogen molecule has 0.74)."""
+SOUGHT = 1.5
+"""Å; a search for neighbours within much less takes longer, as it sorts atoms into tiny boxes."""
 TOO_HOT = 20.0
 """Times the target; no start cools from so far, and no equilibrium is ever so hot."""
 HOTTEST = 1e5
@@ -128,10 +130,10 @@ class Guard:
         self._check_volume(atoms, step)
         try:
             check_structure(atoms)
-            shortest = shortest_below(atoms, TOO_NEAR)
+            shortest = shortest_below(atoms, SOUGHT)
         except StructureError as error:
             raise lost(step, str(error)) from error
-        if shortest is not None:
+        if shortest is not None and shortest < TOO_NEAR:
             raise lost(step, f"two atoms are {shortest:.2f} Å from each other")
 
     def _check_volume(self, atoms: Atoms, step: int) -> None:

@@ -92,7 +92,7 @@ class Engine:
         self._shape = ""
         self._x = np.empty(3 * len(atoms))
         try:
-            self._set_up(atoms)
+            self._told(set_up, self._lammps, settings, atoms)
         except OracleError:
             self.close()
             raise
@@ -103,7 +103,7 @@ class Engine:
 
     def evaluate(self, atoms: Atoms) -> Labels:
         """Energy, forces and, with full periodicity, stress; OracleError with LAMMPS' own words."""
-        box = _Box.of(atoms)
+        box = Box.of(atoms)
         self._told(self._place, box)
         self._told(self._lammps.command, "run 0 post no")
         energy = float(self._told(self._lammps.get_thermo, "pe"))
@@ -115,7 +115,7 @@ class Engine:
         """End the instance."""
         self._lammps.close()
 
-    def _stress(self, box: _Box) -> FloatArray:
+    def _stress(self, box: Box) -> FloatArray:
         values = self._told(self._lammps.extract_compute, "virial", 0, 1)
         xx, yy, zz, xy, xz, yz = (float(values[k]) for k in range(6))
         # bar, as LAMMPS itself turns eV/Å³ into it
@@ -124,35 +124,7 @@ class Engine:
         stress = box.back.T @ (unit * pressure) @ box.back
         return np.asarray((stress + stress.T) / 2)
 
-    def _set_up(self, atoms: Atoms) -> None:
-        settings, box = self._settings, _Box.of(atoms)
-        types = [settings.species.index(symbol) + 1 for symbol in atoms.symbols]
-        ends = zip(box.low.tolist(), box.high.tolist(), strict=True)
-        edges = " ".join(f"{low!r} {high!r}" for low, high in ends)
-        for line in (
-            "units metal",
-            f"atom_style {'charge' if settings.charges else 'atomic'}",
-            "atom_modify map array sort 0 0.0",
-            f"boundary {' '.join('fp'[bool(axis)] for axis in self._pbc)}",
-            "box tilt large",
-            f"region box prism {edges} {' '.join(map(repr, box.tilts))}",
-            f"create_box {len(settings.species)} box",
-        ):
-            self._told(self._lammps.command, line)
-        self._told(
-            self._lammps.create_atoms,
-            *(len(types), list(range(1, len(types) + 1)), types, box.positions.ravel().tolist()),
-        )
-        for line in (
-            *settings.commands(),
-            f"neigh_modify delay 0 every 1 check no one {NEIGHBOURS} page {20 * NEIGHBOURS}",
-            "compute virial all pressure NULL virial",
-            "thermo_style custom step pe c_virial[1]",
-            "thermo_modify norm no lost error",
-        ):
-            self._told(self._lammps.command, line)
-
-    def _place(self, box: _Box) -> None:
+    def _place(self, box: Box) -> None:
         shape = box.shape
         if shape != self._shape:
             self._lammps.command(f"change_box all {shape} units box")
@@ -167,11 +139,11 @@ class Engine:
             return call(*arguments)
         except Exception as error:
             # plain Exception or MPIAbortException, whichever LAMMPS was built to throw
-            raise OracleError(f"LAMMPS refused: {_words(error)}") from error
+            raise OracleError(f"LAMMPS refused: {words(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
-class _Box:
+class Box:
     """A structure as LAMMPS has it: a along x, b in the xy plane, atoms inside.
 
     Attributes
@@ -187,7 +159,7 @@ class _Box:
     back: FloatArray
 
     @classmethod
-    def of(cls, atoms: Atoms) -> _Box:
+    def of(cls, atoms: Atoms) -> Box:
         cell = _completed(atoms)
         lower, back = _lower(cell)
         if _skewed(lower):  # of the same lattice, the cell with fewest images in reach
@@ -212,6 +184,41 @@ class _Box:
         words = [f"{axis} final {low!r} {high!r}" for axis, low, high in ends]
         tilts = zip(("xy", "xz", "yz"), self.tilts, strict=True)
         return " ".join(words + [f"{axes} final {tilt!r}" for axes, tilt in tilts])
+
+
+def set_up(
+    lammps: Any, settings: Settings, atoms: Atoms, *, velocities: FloatArray | None = None
+) -> Box:
+    """Make box, atoms (with velocities in Å/ps in LAMMPS' frame) and interactions in an instance.
+
+    The virial is there as the compute `virial`. Raises what LAMMPS throws.
+    """
+    box = Box.of(atoms)
+    types = [settings.species.index(symbol) + 1 for symbol in atoms.symbols]
+    ends = zip(box.low.tolist(), box.high.tolist(), strict=True)
+    edges = " ".join(f"{low!r} {high!r}" for low, high in ends)
+    for line in (
+        "units metal",
+        f"atom_style {'charge' if settings.charges else 'atomic'}",
+        "atom_modify map array sort 0 0.0",
+        f"boundary {' '.join('fp'[bool(axis)] for axis in atoms.pbc)}",
+        "box tilt large",
+        f"region box prism {edges} {' '.join(map(repr, box.tilts))}",
+        f"create_box {len(settings.species)} box",
+    ):
+        lammps.command(line)
+    numbers = list(range(1, len(types) + 1))
+    given = None if velocities is None else velocities.ravel().tolist()
+    lammps.create_atoms(len(types), numbers, types, box.positions.ravel().tolist(), given)
+    for line in (
+        *settings.commands(),
+        f"neigh_modify delay 0 every 1 check no one {NEIGHBOURS} page {20 * NEIGHBOURS}",
+        "compute virial all pressure NULL virial",
+        "thermo_style custom step pe c_virial[1]",
+        "thermo_modify norm no lost error",
+    ):
+        lammps.command(line)
+    return box
 
 
 def _completed(atoms: Atoms) -> FloatArray:
@@ -263,7 +270,7 @@ def _is_lower(cell: FloatArray) -> bool:
     return not np.triu(cell, 1).any() and bool((np.diag(cell) > 0).all())
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
     """LAMMPS' message on one line, without where in its source it stands."""
     text = str(error) or type(error).__name__
     text = re.sub(r"\(src/[^)]*\)|For more information see \S+|^ERROR( on proc \d+)?: ", " ", text)

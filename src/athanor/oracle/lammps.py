@@ -44,6 +44,20 @@ class Evaluator:
     def __reduce__(self) -> tuple[type[Evaluator], tuple[Settings, str]]:
         return type(self), (self._settings, self._level)
 
+    @property
+    def settings(self) -> Settings:
+        """The settings; OracleError where a potential file is no longer what it was."""
+        try:
+            level = level_of(self._settings)
+        except ConfigError as error:
+            raise OracleError(str(error)) from error
+        if level != self._level:
+            raise OracleError(
+                "a potential file of [oracle] is no longer what it was when the campaign "
+                "began; put it back, or begin another campaign"
+            )
+        return self._settings
+
     def labels(self, atoms: Atoms) -> Labels:
         """Labels of one structure; OracleError where LAMMPS cannot or they are not finite."""
         try:
@@ -69,16 +83,7 @@ class Evaluator:
     def _of(self, atoms: Atoms) -> Engine:
         if self._engine is None or not self._engine.fits(atoms):
             self._drop()
-            try:
-                level = level_of(self._settings)
-            except ConfigError as error:
-                raise OracleError(str(error)) from error
-            if level != self._level:
-                raise OracleError(
-                    "a potential file of [oracle] is no longer what it was when the campaign "
-                    "began; put it back, or begin another campaign"
-                )
-            self._engine = Engine(self._settings, atoms)
+            self._engine = Engine(self.settings, atoms)
         return self._engine
 
     def _drop(self) -> None:
@@ -95,6 +100,11 @@ class LammpsCalculator(Calculator):
     def __init__(self, settings: Settings, level: str) -> None:
         super().__init__()
         self._evaluator = Evaluator(settings, level)
+
+    @property
+    def settings(self) -> Settings:
+        """What LAMMPS is told, for runs of its own; OracleError where a potential file changed."""
+        return self._evaluator.settings
 
     def calculate(
         self,
