@@ -10,10 +10,10 @@ from ase.calculators.emt import EMT
 from athanor.validate.eos import EquationOfState
 
 
-def test_emt_aluminium_is_fcc_with_the_lattice_constant_it_was_made_for() -> None:
+def test_emt_aluminium_is_fcc_with_the_lattice_constant_it_was_made_for(tmp_path: Path) -> None:
     # with Asap's cutoff; with ASE's own, EMT puts ideal hcp 0.7 meV below fcc
     emt = EMT(asap_cutoff=True)
-    result = EquationOfState(element="Al").measure(emt, emt, seed=0, workdir=Path())
+    result = EquationOfState(element="Al").measure(emt, emt, seed=0, workdir=tmp_path)
     found = {quantity.name: quantity for quantity in result.quantities}
     assert found["fcc below every other lattice by"].passed
     assert 0.5 < found["hcp energy above fcc"].value < 5

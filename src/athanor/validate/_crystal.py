@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-import numpy as np
 from ase import Atoms
-from ase.build import bulk
 from ase.calculators.calculator import Calculator
-from ase.filters import FrechetCellFilter
 from ase.io import read
-from ase.optimize import BFGS
 from pydantic import AfterValidator, Field, model_validator
 
 from athanor.component import Component
 from athanor.errors import MeasurementError
-from athanor.structure import bare
-from athanor.validate._lattice import check_element, usual_volume
+from athanor.structure import bare, check_structure
+from athanor.validate._family import scanned
+from athanor.validate._lattice import PER_CUBE, Lattice, check_element, crystal, family
+from athanor.validate._lattice import usual_volume as usual_volume
+from athanor.validate._relaxing import relaxed as relaxed
 
-Named = Literal["fcc", "hcp", "bcc", "sc", "diamond"]
-ATOMS_PER_CUBE = {"fcc": 4, "bcc": 2, "sc": 1, "diamond": 8}
-FMAX = 1e-4
-"""eV/Å, and per strain component over the number of atoms."""
-STEPS = 500
-LARGEST_STRAIN = 0.35
-"""Of a cell vector against the start; what goes further is another crystal."""
+Named = Lattice
+ATOMS_PER_CUBE = PER_CUBE
+named_crystal = crystal
 
 
 class OfCrystal(Component):
@@ -37,8 +32,8 @@ class OfCrystal(Component):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
-        named = self.element is not None and self.lattice is not None
-        if named == (self.file is not None):
+        given = (self.element is not None, self.lattice is not None)
+        if given[0] != given[1] or given[0] == (self.file is not None):
             raise ValueError("give element and lattice, or a file, and not both")
         return self
 
@@ -48,47 +43,41 @@ class OfCrystal(Component):
         return f"{self.lattice} {self.element}" if self.file is None else self.file.stem
 
     def unrelaxed(self, *, cubic: bool = False) -> Atoms:
-        """The crystal before anything is relaxed; `cubic` is for named lattices."""
+        """The crystal before anything is relaxed; `cubic` is for named lattices.
+
+        Raises MeasurementError for a file that cannot be read or is no crystal.
+        """
         if self.file is not None:
-            return bare(read(self.file))
+            return read_crystal(self.file)
         assert self.element is not None
         assert self.lattice is not None
-        return named_crystal(self.element, self.lattice, usual_volume(self.element), cubic=cubic)
+        volume = usual_volume(self.element, self.lattice)
+        return crystal(self.element, self.lattice, volume, cubic=cubic)
 
     def crystal(self, calculator: Calculator, *, cubic: bool = False) -> Atoms:
-        """The relaxed crystal without a calculator; MeasurementError where it does not keep."""
-        return relaxed(self.unrelaxed(cubic=cubic), calculator, name=self.crystal_name)
+        """The relaxed crystal without a calculator; MeasurementError where it does not keep.
+
+        A named lattice starts from its energy minimum nearest to the usual volume, a file as it is.
+        """
+        if self.file is not None:
+            return relaxed(self.unrelaxed(), calculator, name=self.crystal_name)
+        assert self.element is not None
+        assert self.lattice is not None
+        scan = scanned(family(self.element, self.lattice), calculator)
+        if scan.minimum is None:
+            raise MeasurementError(scan.no_minimum(self.crystal_name))
+        start = crystal(self.element, self.lattice, scan.minimum.volume, cubic=cubic)
+        return relaxed(start, calculator, name=self.crystal_name)
 
 
-def named_crystal(element: str, lattice: Named, volume: float, *, cubic: bool = False) -> Atoms:
-    """Primitive (or `cubic`, for hcp orthorhombic) cell of `volume` Å³ per atom."""
-    if lattice == "hcp":
-        length = float((np.sqrt(2) * volume) ** (1 / 3))
-        height = float(np.sqrt(8 / 3)) * length
-        return bulk(element, "hcp", a=length, c=height, orthorhombic=cubic)
-    length = float((ATOMS_PER_CUBE[lattice] * volume) ** (1 / 3))
-    return bulk(element, lattice, a=length, cubic=cubic)
-
-
-def relaxed(
-    atoms: Atoms, calculator: Calculator, *, name: str = "the structure", cell: bool = True
-) -> Atoms:
-    """Positions (and `cell`) of lowest energy near `atoms`, which is not modified.
-
-    Raises MeasurementError where the forces do not vanish within 500 steps, and where the cell goes
-    so far that it is another structure.
-    """
-    moving = bare(atoms)
-    moving.calc = calculator
-    target = FrechetCellFilter(moving) if cell else moving
-    with BFGS(target, logfile=None) as optimiser:
-        converged = optimiser.run(fmax=FMAX, steps=STEPS)
-    if not converged:
-        raise MeasurementError(f"{name} did not relax within {STEPS} steps")
-    strain = np.linalg.solve(np.asarray(atoms.cell), np.asarray(moving.cell)) - np.eye(3)
-    if np.abs(strain).max() > LARGEST_STRAIN:
-        raise MeasurementError(
-            f"{name} became another structure while relaxing: its cell changed by "
-            f"{100 * np.abs(strain).max():.0f} %"
-        )
-    return bare(moving)
+def read_crystal(file: Path) -> Atoms:
+    """The last structure of a file, bare; MeasurementError where there is none or it is open."""
+    try:
+        atoms = read(file)
+        check_structure(atoms, where=str(file))
+    except Exception as error:
+        # readers of anybody's file fail in any way
+        raise MeasurementError(f"{file} holds no structure that ASE reads ({error})") from error
+    if not atoms.pbc.all():
+        raise MeasurementError(f"{file} is no crystal: give one periodic in all directions")
+    return bare(atoms)

@@ -1,8 +1,7 @@
-"""Perfect lattices of one element, and the curve of their energy against volume."""
+"""Perfect lattices of one element."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,20 +9,21 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, covalent_radii, reference_states
-from scipy.optimize import minimize_scalar
 
 from athanor.errors import ConfigError
-from athanor.structure import FloatArray
+from athanor.validate._family import Family, Minimum, scanned
 
-Lattice = Literal["fcc", "hcp", "bcc", "sc"]
-PER_CUBE = {"fcc": 4, "bcc": 2, "sc": 1}
-SCAN = (0.55, 2.2)
-SCAN_POINTS = 21
-FINE = 0.02
+Lattice = Literal["fcc", "hcp", "bcc", "sc", "diamond"]
+PER_CUBE = {"fcc": 4, "bcc": 2, "sc": 1, "diamond": 8}
+PACKING = {"fcc": 0.740, "hcp": 0.740, "bcc": 0.680, "sc": 0.524, "diamond": 0.340}
+"""Share of space that touching spheres fill."""
 
 
 def crystal(element: str, lattice: Lattice, volume: float, *, cubic: bool = False) -> Atoms:
-    """Return the primitive (or `cubic`) cell of `volume` Å³ per atom; hcp has ideal c/a."""
+    """Return the primitive cell of `volume` Å³ per atom; hcp has ideal c/a.
+
+    `cubic` is the cube of cubic lattices, and the orthorhombic cell of four atoms of hcp.
+    """
     length = lattice_constant(lattice, volume)
     if lattice == "hcp":
         height = float(np.sqrt(8 / 3)) * length
@@ -38,106 +38,48 @@ def lattice_constant(lattice: Lattice, volume: float) -> float:
     return float((PER_CUBE[lattice] * volume) ** (1 / 3))
 
 
-def energies(
-    element: str, lattice: Lattice, volumes: FloatArray, calculator: Calculator
-) -> FloatArray:
-    """Energy in eV per atom at each volume in Å³ per atom."""
-    found = []
-    for volume in volumes:
-        atoms = crystal(element, lattice, float(volume))
-        atoms.calc = calculator
-        found.append(atoms.get_potential_energy() / len(atoms))
-    return np.array(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Minimum:
-    """Where the energy of a lattice is lowest.
-
-    Attributes
-    ----------
-    volume : Å³ per atom. energy : eV per atom. bulk_modulus : eV/Å³.
-    """
-
-    volume: float
-    energy: float
-    bulk_modulus: float
-
-
-def minimum_near(
-    element: str, lattice: Lattice, volumes: FloatArray, found: FloatArray, calculator: Calculator
-) -> Minimum | None:
-    """Return the lowest minimum of a curve whose energies at ascending `volumes` are `found`.
-
-    Volume and energy are minimised between the neighbours of the lowest point (Brent), so that
-    neither the spacing nor the shape of the curve further out biases them; the bulk modulus is that
-    of a Birch-Murnaghan curve through the nearest 4 %. None where the lowest point is an end.
-    """
-    if not np.isfinite(found).all():
-        return None
-    lowest = int(np.argmin(found))
-    if lowest in (0, len(found) - 1):
-        return None
-
-    def energy(volume: float) -> float:
-        return float(energies(element, lattice, np.array([volume]), calculator)[0])
-
-    best = minimize_scalar(
-        energy,
-        bounds=(volumes[lowest - 1], volumes[lowest + 1]),
-        method="bounded",
-        options={"xatol": 1e-4 * volumes[lowest]},
+def family(element: str, lattice: Lattice) -> Family:
+    """The lattice at any volume; its usual volume follows from that of the known crystal."""
+    return Family(
+        name=lattice,
+        at=lambda volume: crystal(element, lattice, volume),
+        guess=usual_volume(element, lattice),
     )
-    volume = float(best.x)
-    near = volume * np.linspace(1 - FINE, 1 + FINE, 7)
-    modulus = bulk_modulus(near, energies(element, lattice, near, calculator), volume)
-    return Minimum(volume, float(best.fun), modulus)
-
-
-def bulk_modulus(volumes: FloatArray, found: FloatArray, volume: float) -> float:
-    """Bulk modulus V d²E/dV² in eV/Å³ at `volume`, from energies (eV) at volumes (Å³).
-
-    By the third-order Birch-Murnaghan equation (Birch 1947), a cubic polynomial in V^(-2/3).
-    """
-    x = (volumes / volume) ** (-2 / 3)
-    fit = np.polynomial.Polynomial.fit(x, found, 3)
-    # dx/dV = -2/3 and d²x/dV² = 10/9 at V = 1 in units of `volume`
-    slope, curve = float(fit.deriv()(1.0)), float(fit.deriv(2)(1.0))
-    return (4 / 9 * curve + 10 / 9 * slope) / volume
 
 
 def equilibrium(
     element: str, lattice: Lattice, calculator: Calculator, *, guess: float | None = None
 ) -> Minimum:
-    """Find the volume of lowest energy by a scan from 0.55 to 2.2 times `guess`, then a search.
+    """Find the energy minimum nearest to `guess` (Å³ per atom) by a scan, then a search.
 
-    `guess` in Å³ per atom is taken from the element's known crystal, or else from its covalent
-    radius. Raises ConfigError where the energy has no minimum there.
+    `guess` is taken from the element's known crystal, or else from its covalent radius. Raises
+    ConfigError where the energy has no minimum between 0.55 and 2.2 times of it.
     """
-    guess = guess or usual_volume(element)
-    volumes = guess * np.geomspace(*SCAN, SCAN_POINTS)
-    found = energies(element, lattice, volumes, calculator)
-    minimum = minimum_near(element, lattice, volumes, found, calculator)
-    if minimum is None:
+    scan = scanned(family(element, lattice), calculator, guess=guess)
+    if scan.minimum is None:
         raise ConfigError(
-            f"the reference has no energy minimum for {lattice} {element} between "
-            f"{volumes[0]:.1f} and {volumes[-1]:.1f} Å³ per atom; give another volume_guess or "
-            f"leave {lattice} out"
+            f"{scan.no_minimum(f'{lattice} {element}')}; give another volume or leave {lattice} out"
         )
-    return minimum
+    return scan.minimum
 
 
-def usual_volume(element: str) -> float:
-    """Å³ per atom of the element's known crystal; of touching spheres where none is tabulated."""
+def usual_volume(element: str, lattice: Lattice | None = None) -> float:
+    """Å³ per atom of the element's known crystal; of touching spheres where none is tabulated.
+
+    In another `lattice` the same spheres touch: the volume goes by the share of space they fill.
+    """
     number = atomic_numbers[element]
     known = reference_states[number] or {}
     symmetry, length = known.get("symmetry"), known.get("a")
+    volume, found = 0.0, "fcc"
     if symmetry in PER_CUBE and length:
-        return float(length**3 / PER_CUBE[symmetry])
-    if symmetry == "hcp" and length:
-        return float(length**3 * np.sqrt(3) / 4 * known.get("c/a", np.sqrt(8 / 3)))
-    # metals are some 15 % longer in contact than covalent bonds
-    return float((2.3 * covalent_radii[number]) ** 3 / np.sqrt(2))
+        volume, found = float(length**3 / PER_CUBE[symmetry]), symmetry
+    elif symmetry == "hcp" and length:
+        volume = float(length**3 * np.sqrt(3) / 4 * known.get("c/a", np.sqrt(8 / 3)))
+    else:
+        # metals are some 15 % longer in contact than covalent bonds
+        volume = float((2.3 * covalent_radii[number]) ** 3 / np.sqrt(2))
+    return volume if lattice is None else volume * PACKING[found] / PACKING[lattice]
 
 
 def check_element(element: str) -> str:
