@@ -53,7 +53,7 @@ class Blocked:
 
     def at(self, *place: int) -> Blocked:
         """One part of each block."""
-        return Blocked(np.asarray(self.each[:, *place]), self.weights)
+        return Blocked(np.asarray([one[place] for one in self.each]), self.weights)
 
     def map(self, change: Callable[[FloatArray], ArrayLike]) -> Blocked:
         """Apply a function to each block."""

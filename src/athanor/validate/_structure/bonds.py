@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from athanor.errors import MeasurementError
 from athanor.structure import FloatArray
 from athanor.validate._structure.blocks import Blocked, split
 from athanor.validate._structure.distribution import Distribution, neighbours
 from athanor.validate._structure.elements import Elements, Pair
+from athanor.validate._structure.peaks import peaks_of
 
 SMOOTH = 0.06
 """Å; standard deviation of the Gaussian that takes the noise from g(r) before peaks are sought."""
-PROMINENT = 0.08
-"""A peak stands out by so much of the first one's height; less is noise."""
+FLAT = 0.002
+"""Of the first peak's height: places of a valley so near its lowest are as low."""
 NEAREST = 1.15
 """Two elements are bonded where their first peak is at most so many times further than the nearest
 first peak of the one of them that has the longer: sqrt(4/3) of CsCl's second shell is beyond."""
@@ -41,33 +40,17 @@ def first_shell(r: FloatArray, g: FloatArray) -> Shell | None:
     Where the valley is flat (a solid, a glass), its middle. The minimum is None where no valley is
     seen, the whole None where there is no peak.
     """
-    width = float(r[1] - r[0])
-    smooth = gaussian_filter1d(g, SMOOTH / width, mode="nearest")
-    ends = np.concatenate([[0.0], smooth, [0.0]])
-    peaks, _ = find_peaks(ends, height=1.0, prominence=PROMINENT * max(float(smooth.max()), 1.0))
-    if not len(peaks):
+    peaks = peaks_of(r, g, smooth=SMOOTH)
+    if not len(peaks.places):
         return None
-    first = int(peaks[0]) - 1
-    last = int(peaks[1]) - 1 if len(peaks) > 1 else int(np.searchsorted(r, 2 * r[first]))
-    position, height = _vertex(r, smooth, first)
-    valley = smooth[first : min(last + 1, len(r))]
-    lowest = float(valley.min())
-    flat = np.flatnonzero(valley <= lowest + 0.002 * smooth[first])
+    first = int(peaks.places[0])
+    several = len(peaks.places) > 1
+    last = int(peaks.places[1]) if several else int(np.searchsorted(r, 2 * r[first]))
+    valley = peaks.smooth[first : min(last + 1, len(r))]
+    flat = np.flatnonzero(valley <= float(valley.min()) + FLAT * peaks.smooth[first])
     # a valley at whose end nothing rises again is none
-    behind = len(peaks) > 1 or flat[-1] < len(valley) - 1
-    middle = float(r[first + flat].mean()) if behind else None
-    return Shell(position, height, middle)
-
-
-def _vertex(x: FloatArray, y: FloatArray, at: int) -> tuple[float, float]:
-    """Top of the parabola through three points; the middle one at an end."""
-    if not 0 < at < len(y) - 1:
-        return float(x[at]), float(y[at])
-    before, top, after = y[at - 1], y[at], y[at + 1]
-    bend = before - 2 * top + after
-    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
-    step = float(x[at + 1] - x[at])
-    return float(x[at] + shift * step), float(top - 0.25 * (before - after) * shift)
+    seen = several or flat[-1] < len(valley) - 1
+    return Shell(*peaks.vertex(0), float(r[first + flat].mean()) if seen else None)
 
 
 def shells_of(found: Distribution) -> dict[Pair, Shell]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from ase import Atoms
@@ -13,7 +14,6 @@ from athanor.errors import MeasurementError
 from athanor.structure import FloatArray
 from athanor.validate._extra import extra
 from athanor.validate._structure.blocks import Blocked, split
-from athanor.validate._structure.distribution import Distribution
 from athanor.validate._structure.elements import Elements, elements_of
 from athanor.validate._structure.wavevectors import wave_vectors
 
@@ -53,42 +53,60 @@ def scattering(
     dynasor is not installed, and what `elements_of` raises.
     """
     elements = elements_of(frames)
-    cell = np.mean([frame.cell.array for frame in frames], axis=0)
-    integers = wave_vectors(cell, q_max=q_max, width=width, most=most, seed=seed)
-    if not len(integers):
-        raise MeasurementError(
-            f"no wave vector of this box is shorter than {q_max:g} 1/Å; "
-            "give a larger q_max or a larger box"
-        )
-    shell = _shells(integers, cell, width)
-    shells, members = np.unique(shell, return_inverse=True)
-    count = np.bincount(members)
+    shells = _Shells.of(frames, q_max=q_max, width=width, most=most, seed=seed)
     parts = split(frames, blocks)
-    sums, lengths, done = [], np.zeros(len(shells)), 0
+    each, lengths, done = [], np.zeros(len(shells.count)), 0
     for part in parts:
-        total = np.zeros((len(elements.pairs), len(shells)))
+        total = np.zeros((len(elements.pairs), len(shells.count)))
         for frame in part:
-            vectors = integers @ (2 * np.pi * np.linalg.inv(frame.cell.array).T)
-            lengths += np.bincount(members, weights=np.linalg.norm(vectors, axis=1)) / count
-            at_vectors = partial_at(frame, elements, vectors)
-            total += np.array([np.bincount(members, weights=one) for one in at_vectors]) / count
+            vectors = shells.integers @ (2 * np.pi * np.linalg.inv(frame.cell.array).T)
+            lengths += shells.mean(np.linalg.norm(vectors, axis=1))
+            total += [shells.mean(one) for one in partial_at(frame, elements, vectors)]
             done += 1
             told(done / len(frames))
-        sums.append(total / len(part))
+        each.append(total / len(part))
     weights = np.array([len(part) for part in parts], dtype=float)
     densities = [np.mean([len(one) / one.get_volume() for one in part]) for part in parts]
     return Scattering(
         elements,
         lengths / len(frames),
-        Blocked(np.array(sums), weights),
+        Blocked(np.array(each), weights),
         Blocked(np.array(densities), weights),
     )
 
 
-def _shells(integers: NDArray[np.intp], cell: FloatArray, width: float) -> NDArray[np.intp]:
-    vectors = integers @ (2 * np.pi * np.linalg.inv(cell).T)
-    shells: NDArray[np.intp] = np.floor(np.linalg.norm(vectors, axis=1) / width).astype(np.intp)
-    return shells
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shells:
+    """Wave vectors sorted by their length in the mean box.
+
+    Attributes
+    ----------
+    integers : (n, 3). member : (n,) shell of each. count : (n_shells,) vectors in each.
+    """
+
+    integers: NDArray[np.intp]
+    member: NDArray[np.intp]
+    count: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls, frames: Sequence[Atoms], *, q_max: float, width: float, most: int, seed: int
+    ) -> Self:
+        cell = np.mean([frame.cell.array for frame in frames], axis=0)
+        integers = wave_vectors(cell, q_max=q_max, width=width, most=most, seed=seed)
+        if not len(integers):
+            raise MeasurementError(
+                f"no wave vector of this box is shorter than {q_max:g} 1/Å; "
+                "give a larger q_max or a larger box"
+            )
+        vectors = integers @ (2 * np.pi * np.linalg.inv(cell).T)
+        shell = np.floor(np.linalg.norm(vectors, axis=1) / width)
+        _, member = np.unique(shell, return_inverse=True)
+        return cls(integers, member, np.bincount(member))
+
+    def mean(self, values: FloatArray) -> FloatArray:
+        """Mean of (n,) values over each shell."""
+        return np.bincount(self.member, weights=values) / self.count
 
 
 def partial_at(atoms: Atoms, elements: Elements, vectors: FloatArray) -> FloatArray:
@@ -107,43 +125,3 @@ def partial_at(atoms: Atoms, elements: Elements, vectors: FloatArray) -> FloatAr
         product = np.real(rho[a] * rho[b].conj()) / len(atoms)
         rows.append(1 + (product - (c[a] if a == b else 0)) / (c[a] * c[b]))
     return np.array(rows)
-
-
-def transformed(found: Distribution, *, q: FloatArray, lorch: bool) -> Scattering:
-    """S_ab(q) as the sine transform of g_ab(r), which is cut off where it ends.
-
-    S_ab - 1 = 4 pi rho / q times the integral of r (g_ab - 1) sin(q r); with `lorch` the end comes
-    smoothly (see `lorch_window`).
-    """
-    r, rho = found.r, float(found.density.mean)
-    window = lorch_window(r, float(found.edges[-1])) if lorch else np.ones(len(r))
-    # exact over a bin in which r (g - 1) is constant
-    kernel = np.sin(np.outer(r, q)) * np.sinc(np.diff(found.edges)[:, None] * q / (2 * np.pi))
-    factor = window * np.diff(found.edges) * r * 4 * np.pi * rho
-    partial = found.partial.map(lambda g: 1 + ((g - 1) * factor) @ kernel / q)
-    return Scattering(found.elements, q, partial, found.density)
-
-
-def lorch_window(x: FloatArray, end: float) -> FloatArray:
-    """sin(pi x / end) / (pi x / end): from 1 to 0 at the `end` of a range (Lorch 1969)."""
-    window: FloatArray = np.sinc(x / end)
-    return window
-
-
-def reduced(q: FloatArray, total: Blocked, r: FloatArray, *, q_max: float, lorch: bool) -> Blocked:
-    """G(r) = 2/pi times the integral of q (S - 1) sin(q r) from 0 to `q_max`: (blocks, n_r), Å⁻².
-
-    Below the smallest wave vector q (S - 1) is a straight line from 0; between the given ones too.
-    """
-    grid = np.arange(0, q_max, np.pi / (8 * max(float(r[-1]), 1.0)))
-    grid = np.append(grid, q_max)
-    window = lorch_window(grid, q_max) if lorch else np.ones(len(grid))
-    steps = np.gradient(grid)
-    steps[[0, -1]] /= 2
-    kernel = np.sin(np.outer(grid, r)) * (2 / np.pi * window * steps)[:, None]
-
-    def at(one: FloatArray) -> FloatArray:
-        ends = np.concatenate([[0.0], q]), np.concatenate([[0.0], q * (one - 1)])
-        return np.asarray(np.interp(grid, *ends) @ kernel, dtype=float)
-
-    return total.map(at)
