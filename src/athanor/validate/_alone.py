@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, CalculatorError
 from pydantic import Field
 
 from athanor.calculator import PotentialCalculator
@@ -24,6 +24,15 @@ from athanor.validate._measured import Line, Measured, Panel, Value
 
 Tell = Callable[[float, str], None]
 """Called with the share done (0 to 1) and what is being done."""
+
+STOPPED = (
+    AthanorError,
+    ArithmeticError,
+    np.linalg.LinAlgError,
+    CalculatorError,
+    NotImplementedError,
+)
+"""What calculators and measurements raise; the last is ASE's for an element that is not known."""
 
 
 def silent(share: float, words: str) -> None:
@@ -89,12 +98,20 @@ class AloneConfig(PropertyConfig):
             members = members_of(calculator) if self.per_member else ()
             each = []
             for number, one in enumerate(members):
-                make_folder(workdir / f"member-{number}")
                 part = workdir / f"member-{number}"
-                each.append(self.member(one, whole=found, seed=seed, workdir=part))
-        except (AthanorError, ArithmeticError, np.linalg.LinAlgError) as error:
+                make_folder(part)
+                each.append(self._of_member(one, found, seed=seed, workdir=part))
+        except STOPPED as error:
             return Measured(failures=(str(error),))
         return with_spread(found, each)
+
+    def _of_member(
+        self, calculator: Calculator, whole: Measured, *, seed: int, workdir: Path
+    ) -> Measured:
+        try:
+            return self.member(calculator, whole=whole, seed=seed, workdir=workdir)
+        except STOPPED as error:
+            return Measured(failures=(str(error),))
 
     def measure(
         self, potential: Calculator, reference: Calculator, *, seed: int, workdir: Path

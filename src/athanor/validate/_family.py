@@ -128,6 +128,8 @@ def scanned(family: Family, calculator: Calculator, *, guess: float | None = Non
         method="bounded",
         options={"xatol": PRECISE * volumes[place]},
     )
+    if not np.isfinite(best.fun):
+        return Scan(volumes, None)
     return Scan(volumes, Minimum(float(best.x), float(best.fun)))
 
 

@@ -64,7 +64,10 @@ class BainPath(AloneConfig):
         def energy(ratio: float) -> float:
             atoms = tetragonal(self.element, volume, float(ratio))
             atoms.calc = calculator
-            return 1000 * float(atoms.get_potential_energy())
+            found = 1000 * float(atoms.get_potential_energy())
+            if not np.isfinite(found):
+                raise MeasurementError(f"{self.element} has no finite energy at c/a = {ratio:.3f}")
+            return found
 
         zero = energy(1.0)
         along = []
