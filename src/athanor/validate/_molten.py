@@ -1,0 +1,104 @@
+"""What liquids are measured on: a crystal or a file, molten where it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.io import read
+from pydantic import Field
+
+from athanor.dynamics import Leg
+from athanor.errors import MeasurementError
+from athanor.structure import bare
+from athanor.validate._cna import crystal_fractions
+from athanor.validate._crystal import OfCrystal
+from athanor.validate._displacement import STIRRED, stirring
+from athanor.validate._driven import Driver, steps_of
+from athanor.validate._structure.trajectory import repeated
+
+SIGNS = 20
+"""Snapshots of a leg that nothing is measured in."""
+
+
+class OfLiquid(OfCrystal):
+    """Fields of properties of a liquid (or of anything else, where nothing is molten).
+
+    It starts from the relaxed crystal of `element` and `lattice`, or from a `file` as it is.
+    """
+
+    atoms: int = Field(default=256, ge=2, description="the cell is repeated to about so many")
+    melt_temperature_K: float | None = Field(
+        default=None, gt=0, description="it is molten there first; it must become liquid then"
+    )
+    melt_ps: float = Field(default=5.0, gt=0)
+    pressure_GPa: float = 0.0
+    timestep_fs: float = Field(default=2.0, gt=0)
+    interval_ps: float = Field(default=0.05, gt=0, description="between samples")
+
+    @property
+    def molten(self) -> bool:
+        """Whether it has to be a liquid."""
+        return self.melt_temperature_K is not None
+
+    def start(self, calculator: Calculator) -> Atoms:
+        """What the dynamics start from; MeasurementError where the crystal does not keep."""
+        if self.file is not None:
+            return repeated(bare(read(self.file)), self.atoms)
+        return repeated(self.crystal(calculator, cubic=True), self.atoms)
+
+    def leg(
+        self,
+        time_ps: float,
+        temperature_K: float | tuple[float, float],
+        *,
+        sampled: bool = False,
+    ) -> Leg:
+        """A leg at the pressure; every `interval_ps` a snapshot where it is `sampled`."""
+        steps = self.steps(time_ps)
+        every = self.steps(self.interval_ps) if sampled else max(1, steps // SIGNS)
+        return Leg(
+            steps,
+            self.timestep_fs,
+            temperature_K,
+            pressure_GPa=self.pressure_GPa,
+            every=every,
+        )
+
+    def steps(self, time_ps: float) -> int:
+        """Steps in a time."""
+        return steps_of(time_ps, self.timestep_fs)
+
+    @property
+    def melt_steps(self) -> int:
+        """Steps of the melting."""
+        return self.steps(self.melt_ps) if self.molten else 0
+
+    def melted(self, driver: Driver, atoms: Atoms) -> Atoms:
+        """The structure after melting; MeasurementError where it stays solid."""
+        if self.melt_temperature_K is None:
+            return atoms
+        name = f"melting at {self.melt_temperature_K:g} K"
+        track = driver.run(
+            name, atoms, self.leg(self.melt_ps, self.melt_temperature_K), frames=True
+        )
+        solid = solidity(track.frames, self.melt_ps)
+        if solid:
+            raise MeasurementError(
+                f"{name}: {solid}; give a higher melt_temperature_K or a longer melt_ps"
+            )
+        return track.end
+
+
+def solidity(frames: Sequence[Atoms], time_ps: float) -> str:
+    """Why this is no liquid, in words; empty where atoms went as far as in a liquid."""
+    stirred = stirring(frames)
+    if stirred >= STIRRED:
+        return ""
+    fractions = crystal_fractions(frames[-1])
+    kind = max(("fcc", "hcp", "bcc"), key=fractions.__getitem__)
+    crystal = f" and {100 * fractions[kind]:.0f} % are {kind}" if fractions[kind] > 0.2 else ""
+    return (
+        f"it is no liquid, its atoms went {stirred:.2f} of their spacing in {time_ps:g} ps{crystal}"
+    )
