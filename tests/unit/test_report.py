@@ -154,7 +154,7 @@ def test_everything_is_there() -> None:
         "4.023",
         "✓ met",
         "✗ missed",
-        "41.00 ± 0.5000",
+        "41.00 ± 0.50",
         "1 of 2",
         "12.50",
         "20 ms",

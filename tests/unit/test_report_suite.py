@@ -14,10 +14,10 @@ import pytest
 from test_report import Page
 
 from athanor.errors import FormatError
+from athanor.report.page import written
 from athanor.report.panels import is_panel, panel, subject_colours
 from athanor.report.suite import render_suite
 from athanor.report.suite.content import SuiteStory
-from athanor.report.suite.table import written
 from athanor.validate import Line, Measured, Panel, Quantity, panels_of
 from athanor.validate._contract import FAILED
 

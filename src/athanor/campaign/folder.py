@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,24 +13,27 @@ from athanor.campaign.artefact import Artefacts
 from athanor.campaign.config import CampaignConfig
 from athanor.campaign.driver import SOURCE
 from athanor.campaign.events import TaskFailed, TaskFinished
+from athanor.campaign.gate import Judgement, judgements_of
 from athanor.campaign.harvests import read_candidates, read_structures, read_trace
 from athanor.campaign.journal import NAME as JOURNAL
 from athanor.campaign.journal import read_journal
 from athanor.campaign.labelling import read_label
 from athanor.campaign.lock import writer
+from athanor.campaign.measured import read_property
 from athanor.campaign.parity import Parity
 from athanor.campaign.plan import plan
 from athanor.campaign.progress import Progress, progress_of
 from athanor.campaign.state import State, fold
 from athanor.campaign.steps import Work
-from athanor.campaign.workshop import POTENTIAL, PROPERTY
+from athanor.campaign.tasks import canonical
+from athanor.campaign.workshop import POTENTIAL
 from athanor.data.dataset import Dataset
 from athanor.data.store import Store
 from athanor.errors import FormatError
 from athanor.potentials import Potential, load_folder
 from athanor.query import Grade
 from athanor.structure import FloatArray, Frame
-from athanor.validate import PropertyResult, Quantity
+from athanor.validate import PropertyResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +108,22 @@ class Cycle:
 
 @dataclass(frozen=True, slots=True)
 class CampaignStatus:
-    """How a campaign stands: `running` is the process id of its driver, None when there is none."""
+    """How a campaign stands: `running` is the process id of its driver, None when there is none.
+
+    `gate` is what the regression gate said of each potential it judged.
+    """
 
     name: str
     folder: str
     running: int | None
     progress: Progress
     cycles: tuple[Cycle, ...]
+    gate: tuple[Judgement, ...] = ()
+
+    @property
+    def refused(self) -> Judgement | None:
+        """What the gate said of the latest potential it judged, if it refused that."""
+        return self.gate[-1] if self.gate and not self.gate[-1].promoted else None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -122,6 +133,7 @@ class CampaignStatus:
             "running": self.running,
             **self.progress.as_dict(),
             "cycles": [asdict(cycle) for cycle in self.cycles],
+            "gate": [{"promoted": one.promoted, **asdict(one)} for one in self.gate],
         }
 
 
@@ -183,13 +195,29 @@ class Campaign:
 
     @property
     def properties(self) -> tuple[PropertyResult, ...]:
-        """What was measured with the final potential; empty before."""
+        """What was measured with the potential that is handed over; empty before the end."""
         wanted = () if self.state.ended is None else self.state.ended.properties
         return tuple(
-            _property(self._artefacts.path(task) / PROPERTY)
+            read_property(self._artefacts.path(task))
             for task in wanted
             if task in self.state.finished_tasks
         )
+
+    @property
+    def judgements(self) -> tuple[Judgement, ...]:
+        """What the regression gate said, in order; empty where there is none."""
+        records = self.state.finished_tasks.values()
+        return judgements_of(records, self._payload, self.config.validate)
+
+    def history(self, number: int) -> tuple[tuple[int, PropertyResult], ...]:
+        """(cycle, what was measured) of one [[validate]], counted from 0, in order."""
+        identity = canonical(self.config.validate[number].identity)
+        found = [
+            (record.cycle, read_property(self._artefacts.path(record.task)))
+            for record in self._records("validate")
+            if canonical(self._payload(record.task)["property"]) == identity
+        ]
+        return tuple(sorted(found, key=lambda one: one[0]))
 
     def status(self) -> CampaignStatus:
         """How it stands."""
@@ -199,7 +227,12 @@ class Campaign:
         now = self.state.last_at or 0.0
         progress = progress_of(self.config, self.state, work, now=now)
         return CampaignStatus(
-            self.name, str(self.folder), writer(self.folder), progress, self.cycles
+            self.name,
+            str(self.folder),
+            writer(self.folder),
+            progress,
+            self.cycles,
+            self.judgements,
         )
 
     def load_potential(self) -> Potential:
@@ -242,6 +275,10 @@ class Campaign:
         """The structures that were drawn first."""
         drawn = self._records("draw")
         return read_structures(self._artefacts.path(drawn[0].task)) if drawn else []
+
+    def _payload(self, task: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._artefacts.result(task)["task"]["payload"]
+        return found
 
     def _records(self, kind: str) -> list[TaskFinished]:
         return [record for record in self.state.finished_tasks.values() if record.kind == kind]
@@ -313,12 +350,3 @@ def _purchase(record: TaskFinished, grade: float | None) -> Purchase:
         grade=grade,
         seconds=record.seconds,
     )
-
-
-def _property(path: Path) -> PropertyResult:
-    try:
-        data = json.loads(path.read_bytes())
-        quantities = tuple(Quantity(**one) for one in data["quantities"])
-        return PropertyResult(**{**data, "quantities": quantities, "notes": tuple(data["notes"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(path, None, f"this artefact cannot be read ({error})") from None

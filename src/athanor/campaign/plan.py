@@ -12,6 +12,7 @@ from typing import Any
 
 from athanor.campaign.config import CampaignConfig
 from athanor.campaign.events import CampaignFinished, SnapshotMade
+from athanor.campaign.gate import gate_task
 from athanor.campaign.state import State
 from athanor.campaign.steps import Abort, Done, Work
 from athanor.campaign.tasks import Task
@@ -46,7 +47,10 @@ Step = Work | Freeze | Conclude | Abort | Done
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A potential and what led to it: the fit's id, its snapshots, and what stops a campaign."""
+    """A potential and what led to it: the fit's id, its snapshots, and what stops a campaign.
+
+    `promoted` is the latest one that the regression gate let pass; None before any was judged.
+    """
 
     cycle: int
     fit: str
@@ -56,6 +60,7 @@ class Generation:
     bought: int
     quiet: int = 0
     barren: int = 0
+    promoted: Generation | None = None
 
 
 def plan(config: CampaignConfig, state: State) -> Step:
@@ -65,7 +70,9 @@ def plan(config: CampaignConfig, state: State) -> Step:
         stop = stopped_by(config, state, reached)
         if stop is not None:
             return _end(config, state, reached, stop)
-        reached = _turn(config, state, reached)
+        reached = _measured(config, state, reached)
+        if isinstance(reached, Generation):
+            reached = _turn(config, state, reached)
     return reached
 
 
@@ -164,12 +171,12 @@ def check_task(cycle: int, fit: str, labels: list[str]) -> Task:
 
 
 def validate_tasks(config: CampaignConfig, now: Generation) -> list[Task]:
-    """Measure every property with the final potential and with the oracle."""
+    """Measure every property with a potential and with the oracle."""
     oracle = config.oracle.model_dump(mode="json")
     return [
         Task(
             "validate",
-            {"property": item.model_dump(mode="json"), "oracle": oracle},
+            {"property": item.identity, "oracle": oracle},
             (now.fit,),
             seed=config.campaign.seed,
             cycle=now.cycle,
@@ -279,24 +286,62 @@ def _freeze(cycle: int, good: list[Task], before: int | None) -> Freeze:
     return Freeze(cycle, tuple((task.id, f"cycle {cycle}: {task.title}") for task in good), before)
 
 
+def _measured(config: CampaignConfig, state: State, now: Generation) -> Step | Generation:
+    """Between two cycles: measure what is due, and let the gate judge."""
+    every = zip(config.validate, validate_tasks(config, now), strict=True)
+    due = [task for item, task in every if item.every and now.cycle and not now.cycle % item.every]
+    if pending := state.pending(due):
+        return Work(now.cycle, "validate", pending, len(due))
+    return _judged(config, state, now)
+
+
+def _judged(config: CampaignConfig, state: State, now: Generation) -> Work | Generation:
+    """What the gate makes of a potential, once all that it is judged by was measured."""
+    tasks = validate_tasks(config, now)
+    before = now.promoted
+    older = [None] * len(tasks) if before is None else validate_tasks(config, before)
+    gates = [
+        (item, new, old)
+        for item, new, old in zip(config.validate, tasks, older, strict=True)
+        if item.gate
+    ]
+    same = before is not None and before.fit == now.fit
+    if not gates or same or state.pending(new for _, new, _ in gates):
+        return now
+    against = None if before is None else before.cycle
+    gate = gate_task(gates, state, cycle=now.cycle, fit=now.fit, against=against)
+    if pending := state.pending([gate]):
+        return Work(now.cycle, "gate", pending, 1)
+    if state.summary(gate.id)["reasons"]:
+        return now
+    return dataclasses.replace(now, promoted=dataclasses.replace(now, promoted=None))
+
+
 def _end(config: CampaignConfig, state: State, now: Generation, stop: str) -> Step:
-    """Validate, export, done."""
+    """Validate, judge, export what was promoted, done."""
     tasks = validate_tasks(config, now)
     if pending := state.pending(tasks):
         return Work(now.cycle, "validate", pending, len(tasks))
+    judged = _judged(config, state, now)
+    if isinstance(judged, Work):
+        return judged
+    given = judged.promoted or judged
+    tasks = validate_tasks(config, given)
+    if pending := state.pending(tasks):
+        return Work(now.cycle, "validate", pending, len(tasks))
     measured = tuple(task.id for task in tasks)
-    if _same_end(state.ended, stop, now, measured):
+    if _same_end(state.ended, stop, now.cycle, given.fit, measured):
         return Done()
-    return Conclude(stop, now.cycle, now.fit, now.train, now.valid, measured)
+    return Conclude(stop, now.cycle, given.fit, given.train, given.valid, measured)
 
 
 def _same_end(
-    ended: CampaignFinished | None, stop: str, now: Generation, measured: tuple[str, ...]
+    ended: CampaignFinished | None, stop: str, cycle: int, fit: str, measured: tuple[str, ...]
 ) -> bool:
     if ended is None:
         return False
     found = (ended.stopped_by, ended.cycle, ended.potential, ended.properties)
-    return found == (stop, now.cycle, now.fit, measured)
+    return found == (stop, cycle, fit, measured)
 
 
 def _triggered(config: CampaignConfig, summary: Any) -> bool:

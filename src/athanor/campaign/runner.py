@@ -87,9 +87,8 @@ class _Furnace(Driver[CampaignConfig]):
         ended = self.state.ended
         if ended is None or all((self.folder / name).exists() for name in (EXPORTED, TRAINING)):
             return
-        last = max(cycle for cycle in self.state.snapshots if cycle <= ended.cycle)
-        made = self.state.snapshots[last]
-        self._export(ended.potential, train=made.train, valid=made.valid)
+        train, valid, _ = self.artefacts.result(ended.potential)["task"]["inputs"]
+        self._export(ended.potential, train=train, valid=valid)
 
     def _freeze(self, step: Freeze) -> None:
         """Put new labels into the store; training or validation, by each one's own identity."""

@@ -17,6 +17,7 @@ Kind = Literal[
     "select",
     "test",
     "validate",
+    "gate",
     # of a distillation
     "pool",
     "describe",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from athanor.calculator import calculator
 from athanor.campaign.bench import Bench, Maker
 from athanor.campaign.config import CampaignConfig
+from athanor.campaign.gate import gated, judged
 from athanor.campaign.harvests import (
     Candidates,
     read_candidates,
@@ -21,10 +20,10 @@ from athanor.campaign.harvests import (
     write_harvest,
 )
 from athanor.campaign.labelling import buy, read_label
+from athanor.campaign.measured import read_property, write_property
 from athanor.campaign.parity import Parity, errors_of
 from athanor.campaign.tasks import Task
 from athanor.data.dataset import Dataset
-from athanor.data.durable import write_file
 from athanor.data.store import Store
 from athanor.oracle.selfcheck import selfcheck
 from athanor.potentials import Potential
@@ -36,7 +35,6 @@ from athanor.structure import (
 )
 
 POTENTIAL = "potential"
-PROPERTY = "property.json"
 
 
 class Workshop(Bench):
@@ -58,6 +56,7 @@ class Workshop(Bench):
             "select": self._select,
             "test": self._test,
             "validate": self._validate,
+            "gate": self._gate,
         }
 
     def _draw(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
@@ -162,10 +161,12 @@ class Workshop(Bench):
             seed=same.stream,
             workdir=self.folder / "references" / same.id,
         )
-        data = json.dumps(asdict(result), default=_plain).encode()
-        write_file(part / PROPERTY, data)
+        write_property(part, result)
         verdicts = [quantity.passed for quantity in result.quantities]
         return {"title": result.title, "passed": verdicts.count(True), "of": len(verdicts)}
+
+    def _gate(self, task: Task, part: Path, work: Path) -> dict[str, Any]:
+        return judged(task, gated(task, lambda name: read_property(self.artefacts.path(name))))
 
     def _potential(self, fit: str) -> Potential:
         return self.config.potential.load(self.artefacts.path(fit) / POTENTIAL)
@@ -182,10 +183,3 @@ class Workshop(Bench):
 def _finite(value: float) -> float | None:
     """A float for JSON: None stands for what is not finite."""
     return float(value) if np.isfinite(value) else None
-
-
-def _plain(value: Any) -> Any:
-    """NumPy values as plain ones, for the curves of a property."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is not plain data")

@@ -11,7 +11,7 @@ import typer
 
 from athanor.cli.files import JsonOption, parse_species, refuse_existing
 from athanor.cli.progress import counted, duration
-from athanor.errors import LimitReached
+from athanor.errors import LimitReached, ValidationFailed
 
 REPORT = "report.html"
 POTENTIAL = "potential"
@@ -113,7 +113,7 @@ def run(
 
 def _sample(campaign: Path, place: Path) -> None:
     """Run a campaign that samples by itself."""
-    from athanor.campaign import CampaignConfig
+    from athanor.campaign import Campaign, CampaignConfig
     from athanor.campaign import run as run_campaign
     from athanor.cli.live import display
 
@@ -123,6 +123,11 @@ def _sample(campaign: Path, place: Path) -> None:
         state = run_campaign(config, place, progress=show)
     write_report(place, place / REPORT)
     print(_ending(state, place))
+    refused = Campaign(place).status().refused
+    if refused is not None:
+        raise ValidationFailed(
+            f"{place}: {refused.sentence}; {place / POTENTIAL} is that of cycle {refused.against}"
+        )
     if state.stopped_by != "untriggered":
         raise LimitReached(
             f"{place}: stopped by the limit {state.stopped_by}, before its trajectories ran their "

@@ -21,6 +21,7 @@ PHASES = {
     "label": "labelling",
     "fit": "fitting",
     "validate": "validating",
+    "gate": "judging at the regression gate",
     "pool": "the pool",
     "describe": "describing structures",
     "distances": "comparing Coulomb matrices",

@@ -18,9 +18,11 @@ def standing(folder: Path) -> CampaignStatus:
 
 
 def word(status: CampaignStatus) -> str:
-    """Return converged, limit (stopped by one), running or unfinished."""
+    """Return converged, limit (stopped by one), refused (by the gate), running or unfinished."""
     stopped_by = status.progress.stopped_by
     if stopped_by is not None:
+        if status.refused is not None:
+            return "refused"
         return "converged" if stopped_by == CONVERGED else "limit"
     return "unfinished" if status.running is None else "running"
 
@@ -47,6 +49,8 @@ def show(status: CampaignStatus) -> None:
     name = word(status)
     if name == "limit":
         name = f"stopped by the limit {now.stopped_by}"
+    if name == "refused":
+        name = f"ended ({now.stopped_by}), its last potential refused"
     console.print(Text.assemble((status.name, "bold"), f": {name}"))
     budget = "" if now.max_labels is None else f" of {now.max_labels}"
     console.print(
@@ -71,6 +75,11 @@ def show(status: CampaignStatus) -> None:
     console.print(grid)
     if cycle_errors(status):
         console.print("[dim]errors: RMSE on the cycle's labels before they were trained on[/dim]")
+    for one in status.gate:
+        style = "green" if one.promoted else "bold red"
+        console.print(Text(f"gate: {one.sentence}", style=style), soft_wrap=True)
+        for note in one.notes:
+            console.print(Text(f"gate: {note}", style="yellow"), soft_wrap=True)
 
 
 def cycle_errors(status: CampaignStatus) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from athanor.campaign.gate import Judgement
 from athanor.structure import FloatArray
 from athanor.validate import PropertyResult
 
-State = Literal["converged", "limit", "unfinished"]
+State = Literal["converged", "limit", "missed", "unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ class Content:
     elapsed : seconds of wall clock, when known.
     grades : (n,) of every structure that was graded; `save` and `halt` are its thresholds.
     parities : the most telling one first.
+    gate : what the regression gate said, in order; `courses` are panels of values by cycle, by the
+        title of their property.
     config : the campaign file's text.
     """
 
@@ -132,6 +135,8 @@ class Content:
     save: float | None = None
     halt: float | None = None
     parities: tuple[Parity, ...] = ()
+    gate: tuple[Judgement, ...] = ()
+    courses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     config: str = ""
     version: str = ""
 

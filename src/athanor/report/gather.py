@@ -12,10 +12,12 @@ from ase.units import GPa
 
 import athanor
 from athanor.campaign.folder import Campaign, Cycle, Trajectory
+from athanor.campaign.gate import Judgement
 from athanor.campaign.state import State
 from athanor.query.committee import CommitteeConfig
 from athanor.report.content import Choice, Content, CycleStory, Failure, Panel, Parity, Run, Series
 from athanor.report.content import State as Word
+from athanor.report.course import courses_of
 from athanor.structure import FloatArray
 from athanor.validate import PropertyResult
 
@@ -27,6 +29,7 @@ WORK = {
     "test": "errors",
     "fit": "fits",
     "validate": "validation",
+    "gate": "regression gate",
 }
 """What people call the kinds of tasks."""
 LIMITS = {"max_cycles": "cycles", "max_labels": "labels", "max_hours": "hours"}
@@ -42,14 +45,15 @@ def content_of(folder: Path) -> Content:
     campaign = Campaign(folder)
     state = campaign.state
     cycles = campaign.cycles
+    gate = campaign.judgements
     sample = state.config.get("sample", {})
     save, halt = _thresholds(state.config.get("query", {}))
     potential = folder.absolute() / "potential"
     return Content(
         name=campaign.name,
         folder=str(folder.absolute()),
-        state=_word(state),
-        sentence=_sentence(campaign),
+        state=_word(state, gate),
+        sentence=_sentence(campaign, gate),
         potential=str(potential) if potential.is_dir() else None,
         elements=_elements(cycles),
         elapsed=state.elapsed_s,
@@ -61,6 +65,8 @@ def content_of(folder: Path) -> Content:
         save=save,
         halt=halt,
         parities=_parities(campaign),
+        gate=gate,
+        courses=courses_of(campaign),
         config=campaign.source,
         version=athanor.__version__,
     )
@@ -98,14 +104,29 @@ def _failures(campaign: Campaign) -> tuple[Failure, ...]:
     )
 
 
-def _word(state: State) -> Word:
+def _word(state: State, gate: Sequence[Judgement]) -> Word:
     if state.stopped_by is None:
         return "unfinished"
+    if gate and not gate[-1].promoted:
+        return "missed"
     return "converged" if state.stopped_by == "untriggered" else "limit"
 
 
-def _sentence(campaign: Campaign) -> str:
+def _sentence(campaign: Campaign, gate: Sequence[Judgement]) -> str:
     """How the campaign stands."""
+    ended = campaign.state.stopped_by is not None
+    if ended and gate and not gate[-1].promoted:
+        last = gate[-1]
+        return (
+            f"The regression gate refused the potential of cycle {last.cycle}: "
+            f"{'; '.join(last.reasons)}. What is handed over is the potential of cycle "
+            f"{last.against}, with the structures it was fitted to. {_course(campaign)}"
+        )
+    return _course(campaign)
+
+
+def _course(campaign: Campaign) -> str:
+    """How far the campaign came."""
     state = campaign.state
     if state.stopped_by is None:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from importlib.resources import files
@@ -16,6 +17,8 @@ from athanor.report.content import Content, CycleStory
 from athanor.report.panels import is_panel, panel, subject_colours
 from athanor.validate import PropertyResult
 
+MOST_DECIMALS = 6
+
 
 def render(content: Content) -> str:
     """Return the page; every text of the user's is escaped, nothing is linked from outside."""
@@ -27,6 +30,10 @@ def render(content: Content) -> str:
         measured=[(r.title, q) for r, q in measured],
         figures={name: Markup(svg) for name, svg in _figures(content).items()},
         properties=[plots for r in content.properties if (plots := _plots(r)).figures],
+        courses=[
+            _plots(PropertyResult("", title, (), dict(panels)), name="by cycle")
+            for title, panels in content.courses.items()
+        ],
         parities=[(p, Markup(figures.parity(p.panels, name=p.of))) for p in content.parities],
         usage=usage(content.potential, content.elements),
         total_seconds=_total_seconds(content),
@@ -48,6 +55,7 @@ def template(name: str) -> Template:
     environment.filters["milli"] = milli
     environment.filters["duration"] = duration
     environment.filters["quantity"] = quantity
+    environment.filters["written"] = written
     return environment.get_template(name)
 
 
@@ -79,6 +87,22 @@ def quantity(value: float | None, unit: str) -> str:
     if value is not None and not unit and value == int(value):
         return number(int(value))
     return number(value)
+
+
+def written(value: float | None, uncertainty: float | None, unit: str) -> str:
+    """Write a number with its uncertainty to two digits of that: 114.2 ± 1.3."""
+    if value is None or uncertainty is None or not uncertainty > 0:
+        return quantity(value, unit)
+    return f"{rounded(value, uncertainty)} ± {rounded(uncertainty, uncertainty)}"
+
+
+def rounded(value: float, uncertainty: float) -> str:
+    """Write a number to two digits of its uncertainty."""
+    decimals = 1 - math.floor(math.log10(uncertainty))
+    if decimals > MOST_DECIMALS or abs(value) >= 1e6:
+        return number(value)
+    shown = round(value, decimals)
+    return f"{shown:.{max(decimals, 0)}f}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
@@ -174,8 +198,8 @@ class Plots(NamedTuple):
     note: str
 
 
-def _plots(result: PropertyResult) -> Plots:
-    """Everything there is to draw of a property."""
+def _plots(result: PropertyResult, *, name: str = "") -> Plots:
+    """Everything there is to draw of a property; `name` keeps figures of equal titles apart."""
     found = {title: one for title, one in result.curves.items() if is_panel(one)}
     if not found:
         svg = curves_of(result)
@@ -184,10 +208,10 @@ def _plots(result: PropertyResult) -> Plots:
     colours = subject_colours(("potential", "reference"), reference="reference")
     drawn = [
         (
-            title if len(found) > 1 else "",
+            title if name or len(found) > 1 else "",
             panel(
                 one,
-                name=f"{result.title} {title}",
+                name=f"{name} {result.title} {title}",
                 colours=colours,
                 reference="reference",
                 wide=len(found) == 1,

@@ -151,13 +151,14 @@ def _key(label: str, style: str, colour: str, dash: Any, marker: str, *, hollow:
 
 def _axes(axes: Axes, data: Mapping[str, Any]) -> None:
     axes.set(xlabel=data["xlabel"], ylabel=data["ylabel"])
-    axes.margins(x=0.0 if data["ticks"] else 0.02)
+    path = data["ticks"] and data["style"] == "lines"
+    axes.margins(x=0.0 if path else 0.02)
     if not data["ticks"]:
         return
     places = [float(place) for place, _ in data["ticks"]]
     axes.set_xticks(places, [str(word) for _, word in data["ticks"]])
     axes.grid(False, axis="x")
-    for place in places:
+    for place in places if path else ():
         axes.axvline(place, color=FAINT, lw=0.6, zorder=0.5)
 
 

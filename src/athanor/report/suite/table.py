@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from athanor.report.page import number, quantity
+from athanor.report.page import quantity, rounded, written
 from athanor.report.suite.content import PropertyStory, SuiteStory
 from athanor.validate import Quantity
 from athanor.validate._contract import FAILED
-
-MOST_DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +95,5 @@ def _difference(one: Quantity, true: float) -> str:
     spread = math.hypot(one.uncertainty or 0.0, one.reference_uncertainty or 0.0)
     if spread == 0:
         return f"{off:+.3g}".replace("-", "−")
-    text = _rounded(off, spread)
+    text = rounded(off, spread)
     return text if text.startswith("−") else f"+{text}"
-
-
-def written(value: float | None, uncertainty: float | None, unit: str) -> str:
-    """Write a number with its uncertainty to two digits of that: 114.2 ± 1.3."""
-    if value is None or uncertainty is None or not uncertainty > 0:
-        return quantity(value, unit)
-    return f"{_rounded(value, uncertainty)} ± {_rounded(uncertainty, uncertainty)}"
-
-
-def _rounded(value: float, uncertainty: float) -> str:
-    decimals = 1 - math.floor(math.log10(uncertainty))
-    if decimals > MOST_DECIMALS or abs(value) >= 1e6:
-        return number(value)
-    shown = round(value, decimals)
-    return f"{shown:.{max(decimals, 0)}f}".replace("-", "−")
