@@ -35,12 +35,21 @@ class Band:
 
 
 def between(start: Atoms, end: Atoms, images: int) -> list[Atoms]:
-    """`images` structures on the straight line, both ends included, each atom the short way."""
-    step, _ = find_mic(end.positions - start.positions, start.cell, start.pbc)
+    """`images` structures on the straight line, both ends included.
+
+    Cell vectors go straight from the one to the other; atoms too, in the cell as it changes and
+    each the short way. `end` has the atoms of `start` in the same order.
+    """
+    first, last = (np.asarray(atoms.cell.complete()) for atoms in (start, end))
+    middle = (first + last) / 2
+    places = start.positions @ np.linalg.inv(first)
+    off = (end.positions @ np.linalg.inv(last) - places) @ middle
+    step = find_mic(off, middle, start.pbc)[0] @ np.linalg.inv(middle)
     found = []
     for share in np.linspace(0, 1, images):
         image = bare(start)
-        image.positions = start.positions + share * step
+        image.set_cell(start.cell.array + share * (end.cell.array - start.cell.array))
+        image.positions = (places + share * step) @ (first + share * (last - first))
         found.append(image)
     return found
 
