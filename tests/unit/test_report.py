@@ -40,11 +40,23 @@ def series(seed: int, *, count: int = 30, name: str = "") -> Series:
 
 def lattices() -> PropertyResult:
     x = np.linspace(14, 18, 5)
-    low, high = 10 * (x - 16) ** 2, 10 * (x - 16) ** 2 + 300
-    curves = {
-        name: {"x": x.tolist(), "potential": (y + 1).tolist(), "reference": y.tolist()}
-        for name, y in (("fcc", low), ("hcp", low + 5), ("sc", high))
-    }
+    curves = panels_of(
+        {
+            subject: Measured(
+                panels={
+                    f"curves {EVIL}": Panels(
+                        "volume",
+                        "energy",
+                        {
+                            name: Line.of(x, 10 * (x - 16) ** 2 + up)
+                            for name, up in (("fcc", off), ("hcp", off + 5), (EVIL, 300))
+                        },
+                    )
+                }
+            )
+            for subject, off in (("potential", 1.0), ("reference", 0.0))
+        }
+    )
     return PropertyResult(
         kind="eos",
         title="Lattices",
@@ -53,7 +65,7 @@ def lattices() -> PropertyResult:
             Quantity("fcc below the others", -3.0, "meV/atom", 5.0, passed=False),
             Quantity("bulk modulus", 41.0, "GPa", 40.0, uncertainty=0.5),
         ),
-        curves={**curves, "xlabel": "volume", "ylabel": "energy"},
+        curves=curves,
         notes=(f"A note {EVIL}.",),
     )
 
@@ -290,8 +302,6 @@ def test_figures_bear_extremes() -> None:
         rmse=0.0,
     )
     assert "<svg" in figures.parity([flat], name="flat")
-    line = {"x": [1.0, 2.0], "potential": [3.0, 3.0]}
-    assert "<svg" in figures.curves({"fcc": line}, xlabel="x", ylabel="y")
 
 
 def test_panels_of_any_property_are_drawn() -> None:

@@ -191,9 +191,8 @@ def test_all_is_well() -> None:
 def test_a_property_of_two_is_drawn_for_each_subject() -> None:
     line = {"quantity": "energy", "unit": "eV/atom", "reference": [0.0, 1.0]}
     curves = {"energy, melt": {**line, "potential": [0.1, 1.1]}}
-    old = {"fcc": {"x": [1.0, 2.0], "potential": [3.0, 4.0]}, "xlabel": "x", "ylabel": "y"}
     told = bare()
-    told["properties"][0]["curves"] = {"one": curves, "two": old, "three": {"distance": [2.8]}}
+    told["properties"][0]["curves"] = {"one": curves, "two": curves, "three": {"distance": [2.8]}}
     assert Page(render_suite(told)).tags.count("figure") == 2
 
 

@@ -188,49 +188,6 @@ def grade_histogram(
         return svg(figure, "grades")
 
 
-def curves(
-    lines: Mapping[str, Mapping[str, Sequence[float]]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    name: str = "curves",
-) -> str:
-    """Potential as lines, oracle as open circles: name -> {x, potential, reference}.
-
-    Where one curve lies far above the others, a second panel shows the others alone.
-    """
-    near = _near(lines)
-    with matplotlib.rc_context(STYLE):
-        figure, panels = figure_of(7.6, 3.2, columns=2 if len(near) < len(lines) else 1)
-        colours = dict(zip(lines, LATTICE_COLOURS * 9, strict=False))
-        for axes, names in zip(panels, (list(lines), near), strict=False):
-            for one in names:
-                line, colour = lines[one], colours[one]
-                axes.plot(line["x"], line["potential"], "-", color=colour, lw=1.6, label=one)
-                if "reference" in line:
-                    axes.plot(
-                        line["x"], line["reference"], "o", mec=colour, mfc="white", ms=3.8, mew=1
-                    )
-            axes.set(xlabel=xlabel)
-        panels[0].set(ylabel=ylabel)
-        panels[0].plot([], [], "o", mec=FAINT, mfc="white", ms=4, mew=1.1, label="oracle")
-        if len(panels) > 1:
-            panels[1].set_title("the lowest ones")
-        handles, names = panels[0].get_legend_handles_labels()
-        panels[-1].legend(
-            handles, names, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0
-        )
-        return svg(figure, f"{name} {ylabel}")
-
-
-def _near(lines: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
-    """The curves whose lowest points are within a quarter of the whole span of the lowest."""
-    lowest = {name: min(line.get("reference", line["potential"])) for name, line in lines.items()}
-    floor = min(lowest.values())
-    ceiling = max(max(line.get("reference", line["potential"])) for line in lines.values())
-    return [name for name, low in lowest.items() if low - floor < 0.25 * (ceiling - floor)]
-
-
 def time_spent(cycles: Sequence[Mapping[str, float]]) -> str:
     """Seconds of work per cycle, from cycle 0, by what they were spent on; trifles as one."""
     with matplotlib.rc_context(STYLE):

@@ -195,16 +195,11 @@ class Plots(NamedTuple):
     result: PropertyResult
     figures: list[tuple[str, Markup]]
     wide: bool
-    note: str
 
 
 def _plots(result: PropertyResult, *, name: str = "") -> Plots:
     """Everything there is to draw of a property; `name` keeps figures of equal titles apart."""
     found = {title: one for title, one in result.curves.items() if is_panel(one)}
-    if not found:
-        svg = curves_of(result)
-        note = "Lines: the potential. Open circles: the oracle."
-        return Plots(result, [("", Markup(svg))] if svg else [], True, note)
     colours = subject_colours(("potential", "reference"), reference="reference")
     drawn = [
         (
@@ -220,24 +215,7 @@ def _plots(result: PropertyResult, *, name: str = "") -> Plots:
         for title, one in found.items()
     ]
     figures = [(title, Markup(svg)) for title, svg in drawn if svg]
-    return Plots(result, figures, len(found) == 1, "Reference: the oracle.")
-
-
-def curves_of(result: PropertyResult) -> str | None:
-    """The figure of a property whose curves have the form name -> {x, potential, reference}."""
-    lines = {
-        name: line
-        for name, line in result.curves.items()
-        if isinstance(line, dict) and {"x", "potential"} <= line.keys()
-    }
-    if not lines:
-        return None
-    return figures.curves(
-        lines,
-        xlabel=str(result.curves.get("xlabel", "")),
-        ylabel=str(result.curves.get("ylabel", "")),
-        name=f"curves {result.title}",
-    )
+    return Plots(result, figures, len(found) == 1)
 
 
 def usage(

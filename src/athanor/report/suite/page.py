@@ -11,7 +11,7 @@ from markupsafe import Markup
 import athanor
 from athanor.report import figures
 from athanor.report.gather import held_out
-from athanor.report.page import curves_of, duration, number, template
+from athanor.report.page import duration, number, template
 from athanor.report.panels import is_panel, panel, subject_colours
 from athanor.report.suite.content import PropertyStory, SuiteStory
 from athanor.report.suite.table import Row, rows_of
@@ -140,8 +140,6 @@ def _of_two(place: int, story: PropertyStory) -> list[tuple[str, str]]:
         result = PropertyResult(story.kind, story.title, quantities, dict(curves))
         if (points := held_out(result)) is not None:
             drawn.append((subject, figures.parity(points.panels, name=f"{place} {subject}")))
-        elif svg := curves_of(result):
-            drawn.append((subject, svg))
     return drawn
 
 
