@@ -25,22 +25,22 @@ def voigt(tensor: FloatArray) -> FloatArray:
     return np.asarray((matrix + matrix.T) / 2)
 
 
-def tensor_of(matrix: FloatArray) -> FloatArray:
-    """(3, 3, 3, 3) tensor of a Voigt matrix (6, 6)."""
-    place = np.zeros((3, 3), int)
-    place[FIRST, SECOND] = place[SECOND, FIRST] = range(6)
-    return np.asarray(matrix[place[:, :, None, None], place[None, None, :, :]])
-
-
 def rotated(matrix: FloatArray, rotation: FloatArray) -> FloatArray:
-    """The Voigt matrix in another frame: `rotation` (3, 3) @ vector is the vector there."""
-    r = rotation
-    return voigt(np.einsum("ai,bj,ck,dl,ijkl->abcd", r, r, r, r, tensor_of(matrix), optimize=True))
+    """The Voigt matrix in another frame: `rotation` (..., 3, 3) @ vector is the vector there."""
+    turn = _bond(rotation)
+    return np.asarray(turn @ matrix @ turn.swapaxes(-1, -2))
+
+
+def _bond(r: FloatArray) -> FloatArray:
+    """(..., 6, 6): what a rotation (..., 3, 3) does to stresses in Voigt's order (Bond 1943)."""
+    i, j, k, m = FIRST[:, None], SECOND[:, None], FIRST, SECOND
+    shears = r[..., i, m] * r[..., j, k]
+    return np.asarray(r[..., i, k] * r[..., j, m] + np.where(k == m, 0.0, shears))
 
 
 def averaged(matrix: FloatArray, rotations: FloatArray) -> FloatArray:
     """The Voigt matrix averaged over a point group (n, 3, 3)."""
-    return np.asarray(np.mean([rotated(matrix, one) for one in rotations], axis=0))
+    return np.asarray(rotated(matrix, rotations).mean(axis=0))
 
 
 def independent(rotations: FloatArray) -> tuple[tuple[int, int], ...]:
