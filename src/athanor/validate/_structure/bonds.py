@@ -47,9 +47,10 @@ def first_shell(r: FloatArray, g: FloatArray) -> Shell | None:
     several = len(peaks.places) > 1
     last = int(peaks.places[1]) if several else int(np.searchsorted(r, 2 * r[first]))
     valley = peaks.smooth[first : min(last + 1, len(r))]
-    flat = np.flatnonzero(valley <= float(valley.min()) + FLAT * peaks.smooth[first])
-    # a valley at whose end nothing rises again is none
-    seen = several or flat[-1] < len(valley) - 1
+    lowest, near = float(valley.min()), FLAT * float(peaks.smooth[first])
+    flat = np.flatnonzero(valley <= lowest + near)
+    # an end behind which nothing rises again is a valley only where nothing is left
+    seen = several or flat[-1] < len(valley) - 1 or lowest <= near
     return Shell(*peaks.vertex(0), float(r[first + flat].mean()) if seen else None)
 
 

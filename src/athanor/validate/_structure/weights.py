@@ -15,6 +15,8 @@ from athanor.validate._structure.scattering import Scattering
 Probe = Literal["X-ray", "neutron"]
 LONGEST_Q = 75.0
 """1/Å; the tabulated form factors go no further."""
+NOTHING = 1e-2
+"""Of the largest amplitude; a mean below it would blow up what noise S(q) has."""
 
 
 def amplitudes(probe: Probe, names: tuple[str, ...], q: FloatArray) -> FloatArray:
@@ -49,7 +51,7 @@ def weighted(found: Scattering, probe: Probe) -> Blocked:
     c = found.elements.fractions
     mean = (c[:, None] * f).sum(axis=0)
     products = np.array([f[a] * f[b] for a, b in found.elements.places])
-    if np.abs(mean).min() < 1e-3 * np.abs(f).max():
+    if (np.abs(mean) < NOTHING * np.abs(f).max(axis=0)).any():
         raise MeasurementError(
             f"{probe} scattering of this composition averages to nothing, so S(q) has no scale; "
             "ask for another probe"
