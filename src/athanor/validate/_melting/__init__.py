@@ -1,0 +1,1 @@
+"""How a melting point is found by coexistence: boxes, order of atoms, growth, search."""
