@@ -5,48 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator
-from ase.io import read
 from pydantic import Field
 
 from athanor.dynamics import Leg
 from athanor.errors import MeasurementError
-from athanor.structure import bare
 from athanor.validate._cna import crystal_fractions
-from athanor.validate._crystal import OfCrystal
 from athanor.validate._displacement import STIRRED, stirring
-from athanor.validate._driven import Driver, steps_of
-from athanor.validate._structure.trajectory import repeated
+from athanor.validate._driven import Driver
+from athanor.validate._start import OfDynamics
 
 SIGNS = 20
 """Snapshots of a leg that nothing is measured in."""
 
 
-class OfLiquid(OfCrystal):
-    """Fields of properties of a liquid (or of anything else, where nothing is molten).
+class OfLiquid(OfDynamics):
+    """Fields of properties of a liquid (or of anything else, where nothing is molten)."""
 
-    It starts from the relaxed crystal of `element` and `lattice`, or from a `file` as it is.
-    """
-
-    atoms: int = Field(default=256, ge=2, description="the cell is repeated to about so many")
     melt_temperature_K: float | None = Field(
         default=None, gt=0, description="it is molten there first; it must become liquid then"
     )
     melt_ps: float = Field(default=5.0, gt=0)
     pressure_GPa: float = 0.0
-    timestep_fs: float = Field(default=2.0, gt=0)
     interval_ps: float = Field(default=0.05, gt=0, description="between samples")
 
     @property
     def molten(self) -> bool:
         """Whether it has to be a liquid."""
         return self.melt_temperature_K is not None
-
-    def start(self, calculator: Calculator) -> Atoms:
-        """What the dynamics start from; MeasurementError where the crystal does not keep."""
-        if self.file is not None:
-            return repeated(bare(read(self.file)), self.atoms)
-        return repeated(self.crystal(calculator, cubic=True), self.atoms)
 
     def leg(
         self,
@@ -65,10 +50,6 @@ class OfLiquid(OfCrystal):
             pressure_GPa=self.pressure_GPa,
             every=every,
         )
-
-    def steps(self, time_ps: float) -> int:
-        """Steps in a time."""
-        return steps_of(time_ps, self.timestep_fs)
 
     @property
     def melt_steps(self) -> int:

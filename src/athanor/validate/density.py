@@ -7,18 +7,15 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from ase.calculators.calculator import Calculator
-from ase.units import kg
 from pydantic import Field
 
 from athanor.dynamics import Mean, mean_of
 from athanor.errors import MeasurementError
 from athanor.structure import FloatArray
 from athanor.validate import AloneConfig, Line, Measured, Panel, Tell, Value, silent
+from athanor.validate._course import density_along
 from athanor.validate._driven import Driver
 from athanor.validate._molten import OfLiquid, solidity
-
-GRAM_PER_CM3 = 1e-27 * kg
-"""amu/Å³ in one g/cm³."""
 
 
 class Density(OfLiquid, AloneConfig):
@@ -52,7 +49,6 @@ class Density(OfLiquid, AloneConfig):
         steps = self.melt_steps + each * len(temperatures)
         driver = Driver(calculator, seed=seed, workdir=workdir, tell=tell, steps=steps)
         atoms = self.melted(driver, self.start(calculator))
-        mass = float(atoms.get_masses().sum())
         found: dict[float, Mean] = {}
         failures = []
         for temperature in temperatures:
@@ -61,7 +57,7 @@ class Density(OfLiquid, AloneConfig):
                 before = driver.run(name, atoms, self.leg(self.equilibration_ps, temperature))
                 leg = self.leg(self.sampling_ps, temperature, sampled=True)
                 track = driver.run(name, before.end, leg, frames=self.molten)
-                density = mean_of(mass / track.of("volume") / GRAM_PER_CM3)
+                density = mean_of(density_along(track))
                 solid = solidity(track.frames, self.sampling_ps) if self.molten else ""
             except MeasurementError as error:
                 failures.append(str(error))

@@ -9,18 +9,18 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.units import kB, kg
+from ase.units import kB
 from pydantic import Field, model_validator
 
 from athanor.dynamics import Leg
 from athanor.errors import MeasurementError
 from athanor.structure import FloatArray
 from athanor.validate import AloneConfig, Line, Measured, Panel, Tell, Value, silent
+from athanor.validate._course import to_density, to_volume
 from athanor.validate._displacement import mean_square_displacement, unwrapped
 from athanor.validate._driven import Driver
 from athanor.validate._molten import OfLiquid, solidity
 
-GRAM_PER_CM3 = 1e-27 * kg
 UNIT = "1e-9 m²/s"
 PER_UNIT = 10.0
 """1e-9 m²/s in one Å²/ps."""
@@ -131,11 +131,9 @@ class Diffusion(OfLiquid, AloneConfig):
             free = self.leg(self.equilibration_ps, temperature, sampled=True)
             track = driver.run(f"{name}, volume", atoms, free)
             volumes = track.of("volume")
-            volume = float(volumes[len(volumes) // 2 :].mean())
-            atoms = track.end
+            atoms = to_volume(track.end, float(volumes[len(volumes) // 2 :].mean()))
         else:
-            volume = float(atoms.get_masses().sum()) / GRAM_PER_CM3 / self.density
-        atoms = _scaled(atoms, volume)
+            atoms = to_density(atoms, self.density)
         steps = self.steps(self.equilibration_ps)
         atoms = driver.run(name, atoms, Leg(steps, self.timestep_fs, temperature)).end
         sampling = Leg(
@@ -188,13 +186,6 @@ class Diffusion(OfLiquid, AloneConfig):
             error = float(np.sqrt(centred**2 @ errors**2)) / scale
             values.append(Value(f"activation energy of {symbol}", slope / scale, "eV", error))
         return values
-
-
-def _scaled(atoms: Atoms, volume: float) -> Atoms:
-    scaled = atoms.copy()
-    scale = (volume / abs(atoms.get_volume())) ** (1 / 3)
-    scaled.set_cell(atoms.cell.array * scale, scale_atoms=True)
-    return scaled
 
 
 def _panels(found: dict[float, dict[str, Spread]]) -> dict[str, Panel]:
