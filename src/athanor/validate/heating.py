@@ -141,16 +141,16 @@ class Heating(OfDynamics, AloneConfig):
         return Quantity(one.name, one.value, one.unit, passed=passed, is_error=True)
 
     def _stages(self) -> list[tuple[str, Leg]]:
-        up, down = (self.low_K, self.high_K), (self.high_K, self.low_K)
-        lengths = [self.steps(ps) for ps in (self.heating_ps, self.holding_ps, self.cooling_ps)]
-        every = max(1, sum(lengths) // self.frames)
-        names = ("heating", "holding", "cooling")
+        low, high = self.low_K, self.high_K
+        legs = {
+            "heating": (self.steps(self.heating_ps), (low, high)),
+            "holding": (self.steps(self.holding_ps), (high, high)),
+            "cooling": (self.steps(self.cooling_ps), (high, low)),
+        }
+        every = max(1, sum(steps for steps, _ in legs.values()) // self.frames)
         return [
-            (
-                name,
-                Leg(steps, self.timestep_fs, course, pressure_GPa=self.pressure_GPa, every=every),
-            )
-            for name, steps, course in zip(names, lengths, (up, self.high_K, down), strict=True)
+            (name, Leg(steps, self.timestep_fs, course, self.pressure_GPa, every=every))
+            for name, (steps, course) in legs.items()
         ]
 
     def _target(self, time_ps: float) -> float:
