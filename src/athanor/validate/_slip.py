@@ -118,8 +118,9 @@ class Slipping:
         spacings = np.asarray(found.x)
         if spacings.min() <= low * 1.001 or spacings.max() >= high * 0.999:
             raise MeasurementError("the layers come apart or fall together while they relax")
-        if not np.abs(found.jac).max() < ENOUGH:
-            raise MeasurementError(f"the layers did not relax within {STEPS} steps")
+        left = float(np.abs(found.jac).max())
+        if not left < ENOUGH:
+            raise MeasurementError(f"the layers did not relax, {left:.2g} eV/Å are left on one")
         return float(found.fun), spacings
 
     def _slope(self, slips: FloatArray, spacings: FloatArray) -> tuple[float, FloatArray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from ase.calculators.calculator import Calculator
@@ -49,11 +49,12 @@ class StackingFault(OfCrystal, AloneConfig):
     points: int = Field(default=11, ge=5, description="places for each slip, its ends included")
     layers: int = Field(default=12, ge=6, description="layers of the stack")
 
-    @model_validator(mode="after")
-    def _element_only(self) -> Self:
-        if self.file is not None:
+    @model_validator(mode="before")
+    @classmethod
+    def _element_only(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("file") is not None:
             raise ValueError("the layers are those of fcc: give an element and no file")
-        return self
+        return given
 
     @property
     def title(self) -> str:

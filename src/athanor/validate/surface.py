@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from math import gcd
 from pathlib import Path
@@ -26,6 +27,8 @@ J_PER_M2 = 16.021766
 """One eV/Å²."""
 FMAX = 2e-3
 """eV/Å; energies of slabs are then good to some 1e-4 J/m²."""
+SAME = 0.02
+"""Å; atoms so near in height are one layer."""
 FAR = 1.0
 """Å; an atom that moved further while relaxing belongs to another surface than was cut."""
 EDGES = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
@@ -58,7 +61,8 @@ class Surface(OfCrystal, AloneConfig):
 
     Slabs have two surfaces and the crystal's own periods; all their atoms are relaxed. Indices
     refer to the cube of cubic lattices, to the hexagonal cell of hcp (three or four indices), or
-    to the cell in the `file`. Where the two sides differ, as in compounds, it is their mean.
+    to the cell in the `file`. Between which layers it is cut is what costs least unrelaxed. Where
+    the two sides differ, as in compounds, it is their mean.
     """
 
     kind: Literal["surface"] = "surface"
@@ -86,7 +90,7 @@ class Surface(OfCrystal, AloneConfig):
         planes = list(dict.fromkeys(self.planes or USUAL.get(self.lattice or "", EDGES)))
         for number, plane in enumerate(planes):
             tell((number + 0.5) / (len(planes) + 1), f"the surface {_name(plane)}")
-            slab = self._slab(crystal, plane)
+            slab = self._cut(crystal, plane, calculator)
             area = 2 * float(np.linalg.norm(np.cross(slab.cell[0], slab.cell[1])))
             cut = float(energies_of([slab], calculator)[0]) - len(slab) * per_atom
             values.append(_value(f"unrelaxed surface energy {_name(plane)}", cut / area))
@@ -105,13 +109,24 @@ class Surface(OfCrystal, AloneConfig):
             failures=tuple(failures),
         )
 
-    def _slab(self, crystal: Atoms, plane: Sequence[int]) -> Atoms:
-        """A slab of whole cells, at least `thickness` thick, with its vacuum along z."""
+    def _cut(self, crystal: Atoms, plane: Sequence[int], calculator: Calculator) -> Atoms:
+        """The slab of lowest energy among those that begin at different layers."""
+        slabs = list(self._slabs(crystal, plane))
+        return slabs[int(np.argmin(energies_of(slabs, calculator)))]
+
+    def _slabs(self, crystal: Atoms, plane: Sequence[int]) -> Iterator[Atoms]:
+        """Slabs of whole cells, at least `thickness` thick, along z; one for each layer's gap."""
         indices = (plane[0], plane[1], plane[-1])
-        normal = np.asarray(crystal.cell.reciprocal()).T @ np.array(indices)
-        spacing = 1 / float(np.linalg.norm(normal))
-        layers = max(1, int(np.ceil(self.thickness / spacing - 1e-6)))
-        return bare(surface(crystal, indices, layers, vacuum=self.vacuum / 2, periodic=True))
+        across = np.asarray(crystal.cell.reciprocal()).T @ np.array(indices)
+        period = 1 / float(np.linalg.norm(across))
+        normal = across * period
+        layers = max(1, int(np.ceil(self.thickness / period - 1e-6)))
+        heights = np.sort((crystal.positions @ normal + SAME) % period)
+        heights = heights[np.diff(heights, prepend=heights[-1] - period) > 2 * SAME]
+        for low, high in itertools.pairwise([*heights, heights[0] + period]):
+            moved = bare(crystal)
+            moved.positions -= (low + high) / 2 * normal
+            yield bare(surface(moved, indices, layers, vacuum=self.vacuum / 2, periodic=True))
 
 
 def _name(plane: Sequence[int]) -> str:
