@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,18 @@ def show(status: CampaignStatus) -> None:
     console.print(grid)
     if cycle_errors(status):
         console.print("[dim]errors: RMSE on the cycle's labels before they were trained on[/dim]")
+    for text in _gate(status):
+        console.print(text, soft_wrap=True)
+
+
+def _gate(status: CampaignStatus) -> Iterator[Any]:
+    """What the regression gate said, a line each."""
+    from rich.text import Text
+
     for one in status.gate:
-        style = "green" if one.promoted else "bold red"
-        console.print(Text(f"gate: {one.sentence}", style=style), soft_wrap=True)
+        yield Text(f"gate: {one.sentence}", style="green" if one.promoted else "bold red")
         for note in one.notes:
-            console.print(Text(f"gate: {note}", style="yellow"), soft_wrap=True)
+            yield Text(f"gate: {note}", style="yellow")
 
 
 def cycle_errors(status: CampaignStatus) -> bool:

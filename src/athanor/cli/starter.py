@@ -122,6 +122,8 @@ VALIDATE = """
 [[validate]]             # lattice constants, bulk moduli and the order of simple lattices
 kind = "eos"
 element = "{symbol}"
+# every = 2              # measure after every second cycle too, not only at the end
+# gate = ["*constant"]   # a potential with which these got worse is refused, the older one kept
 
 # [[validate]]           # errors on frames of dynamics that the oracle runs: costs its labels
 # kind = "heldout"
