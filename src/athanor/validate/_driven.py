@@ -32,11 +32,13 @@ class Track:
     end : the last structure, with momenta.
     series : (5, k), rows as `SERIES`: ps from the start of the leg, eV, K, GPa, Å³; one column for
         each snapshot.
+    length_ps : of the whole leg.
     frames : geometries of the snapshots, where they were asked for.
     """
 
     end: Atoms
     series: FloatArray
+    length_ps: float
     frames: tuple[Atoms, ...] = ()
 
     def of(self, name: str) -> FloatArray:
@@ -47,9 +49,10 @@ class Track:
     def then(self, other: Track) -> Track:
         """This and what came after it."""
         later = other.series.copy()
-        later[0] += self.series[0, -1] if self.series.shape[1] else 0.0
+        later[0] += self.length_ps
         series = np.concatenate([self.series, later], axis=1)
-        return Track(other.end, series, (*self.frames, *other.frames))
+        length = self.length_ps + other.length_ps
+        return Track(other.end, series, length, (*self.frames, *other.frames))
 
 
 class Driver:
@@ -70,7 +73,7 @@ class Driver:
     def run(self, name: str, atoms: Atoms, leg: Leg, *, frames: bool = False) -> Track:
         """Run a leg or find it in the folder; MeasurementError, with the `name`, if it is lost."""
         end = self._done + leg.steps
-        track = Track(atoms, np.zeros((len(SERIES), 0)))
+        track = Track(atoms, np.zeros((len(SERIES), 0)), 0.0)
         for piece in pieces_of(leg):
             try:
                 track = track.then(self._piece(name, track.end, piece, frames=frames))
@@ -99,7 +102,8 @@ class Driver:
 
         seed = int(np.random.SeedSequence([self._seed, self._number]).generate_state(1)[0])
         end = self._engine.run(atoms, leg, seed=seed, watch=watch)
-        track = Track(end, np.array(rows, dtype=float).reshape(-1, len(SERIES)).T, tuple(taken))
+        series = np.array(rows, dtype=float).reshape(-1, len(SERIES)).T
+        track = Track(end, series, leg.steps * leg.timestep_fs / 1000, tuple(taken))
         _keep(path, track)
         return track
 
@@ -135,6 +139,7 @@ def _keep(path: Path, track: Track) -> None:
         "momenta": track.end.get_momenta(),
         "masses": track.end.get_masses(),
         "series": track.series,
+        "length": np.array(track.length_ps),
     }
     write_file(path, npz_bytes(packed))
 
@@ -146,6 +151,6 @@ def _kept(path: Path) -> Track | None:
         end, *frames = unpack_structures(arrays)
         end.set_masses(arrays["masses"])
         end.set_momenta(arrays["momenta"])
-        return Track(end, arrays["series"], tuple(frames))
+        return Track(end, arrays["series"], float(arrays["length"]), tuple(frames))
     except (FormatError, LookupError, ValueError):
         return None
