@@ -161,6 +161,17 @@ def test_a_run_that_is_lost_is_a_failure_with_its_reason(tmp_path: Path) -> None
     assert found.values == ()
 
 
+def test_what_should_melt_and_does_not_is_said(tmp_path: Path) -> None:
+    config = OfTrajectory(**HOT, **SHORT, melt_temperature_K=200.0, melt_ps=0.2)
+    with pytest.raises(MeasurementError, match=r"did not melt within 0\.2 ps at 200 K"):
+        config.frames_of(EMT(), seed=1, workdir=tmp_path)
+    # nor does what is kept of it
+    with pytest.raises(MeasurementError, match="did not melt"):
+        config.frames_of(Dying(0), seed=1, workdir=tmp_path)
+    hot = config.model_copy(update={"melt_temperature_K": 9000.0, "quench_ps": 0.1})
+    assert len(hot.frames_of(EMT(), seed=1, workdir=tmp_path)) == 6
+
+
 def test_the_structure_factor_of_dynamics(tmp_path: Path) -> None:
     config = StructureFactor(**HOT, **SHORT, q_max=6.0, r_max=5.0)
     heard: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from pydantic import AfterValidator, Field, model_validator
 from athanor.component import Component
 from athanor.data.formats import read_structures
 from athanor.dynamics import Leg, Snapshot, engine_of
-from athanor.errors import ConfigError
-from athanor.structure import bare
+from athanor.errors import ConfigError, MeasurementError
+from athanor.structure import bare, structure_id
 from athanor.validate import Tell, silent
 from athanor.validate._crystal import Named, named_crystal
 from athanor.validate._lattice import check_element, usual_volume
@@ -25,15 +26,18 @@ from athanor.validate._structure.kept import Part, keep, kept
 USUAL_ATOMS = 256
 SHOWN_STEPS = 100
 """Steps between signs of life of a leg that is not sampled."""
+MOLTEN = 0.35
+"""Of the spacing of atoms: no crystal vibrates so far, a liquid goes beyond within a picosecond."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A leg of a run, what it is for people, and whether its frames are taken."""
+    """A leg of a run, what it is for people, whether its frames are taken, and whether it melts."""
 
     name: str
     leg: Leg
     sampled: bool = False
+    melts: bool = False
 
 
 class OfTrajectory(Component):
@@ -132,7 +136,7 @@ class OfTrajectory(Component):
         if self.melt_temperature_K is not None:
             hot, cool = self.melt_temperature_K, (self.melt_temperature_K, self.temperature_K)
             found += [
-                Piece("melting", self._leg(self.melt_ps, hot)),
+                Piece("melting", self._leg(self.melt_ps, hot), melts=True),
                 Piece("quenching", self._leg(self.quench_ps, cool)),
             ]
         found.append(
@@ -165,15 +169,17 @@ class OfTrajectory(Component):
     ) -> list[Atoms]:
         """The frames, without calculators; a leg that is in `workdir` already is not run again.
 
-        Raises FormatError for a file that cannot be read, MeasurementError where the run is lost.
+        Raises FormatError for a file that cannot be read, MeasurementError where the run is lost or
+        nothing melts that should.
         """
         if self.trajectory is not None:
             return read_structures(self.trajectory)[self.skip :]
         frames: list[Atoms] = []
         pieces, atoms = self.pieces(), self.start()
         whole, done = max(1, sum(piece.leg.steps for piece in pieces)), 0
+        digest = self._digest(atoms, seed)
         for number, piece in enumerate(pieces):
-            path = workdir / f"leg-{number}.npz"
+            path = workdir / f"leg-{digest}-{number}.npz"
             part = kept(path)
             if part is None:
 
@@ -183,9 +189,17 @@ class OfTrajectory(Component):
                 draw = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
                 part = run(piece, atoms, calculator, seed=draw, told=told)
                 keep(path, part)
+            if piece.melts:
+                check_molten(atoms, part.end, piece.leg)
             atoms, done = part.end, done + piece.leg.steps
             frames += part.frames
         return frames
+
+    def _digest(self, start: Atoms, seed: int) -> str:
+        """Of all that the legs depend on beside the calculator."""
+        fields = self.model_dump_json(include=set(OfTrajectory.model_fields))
+        what = f"{fields} {structure_id(start)} {seed}"
+        return hashlib.sha256(what.encode()).hexdigest()[:12]
 
 
 def run(
@@ -202,6 +216,21 @@ def run(
 
     end = engine_of(calculator).run(atoms, piece.leg, seed=seed, watch=watch)
     return Part(end, tuple(frames))
+
+
+def check_molten(before: Atoms, after: Atoms, leg: Leg) -> None:
+    """Raise MeasurementError where the atoms only vibrate about where they were before a leg."""
+    moved = after.get_scaled_positions(wrap=False) - before.get_scaled_positions(wrap=False)
+    moved -= np.round(moved)
+    far = np.linalg.norm((moved - moved.mean(axis=0)) @ after.cell.array, axis=1)
+    spacing = (after.get_volume() / len(after)) ** (1 / 3)
+    rms = float(np.sqrt(np.mean(far**2)))
+    if rms < MOLTEN * spacing:
+        raise MeasurementError(
+            f"it did not melt within {leg.steps * leg.timestep_fs / 1000:g} ps at "
+            f"{leg.target(0):g} K (its atoms moved {rms:.2f} Å); give a higher "
+            "melt_temperature_K or a longer melt_ps"
+        )
 
 
 def repeated(cell: Atoms, atoms: int) -> Atoms:
