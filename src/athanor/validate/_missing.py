@@ -17,8 +17,10 @@ from athanor.validate._relaxing import relaxed
 
 ASTRAY = 0.35
 """Part of the nearest distance by which no atom moves as a vacancy relaxes, if it stays one."""
-FMAX = 2e-3
-"""eV/Å of relaxed vacancies; their energy is then good to 1e-5 eV."""
+FMAX = 5e-4
+"""eV/Å of relaxed vacancies; their energy is then good to 1e-5 eV even where atoms are soft."""
+NUDGE = 0.05
+"""Å by which atoms are drawn from their places first, lest symmetry hold them on a saddle."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ class Missing:
 
     def settled(self, atoms: Atoms) -> Atoms:
         """Relaxed in its cell; MeasurementError where an atom leaves its place."""
-        found = relaxed(atoms, self.calculator, name="the vacancy", cell=False, fmax=FMAX)
+        nudged = bare(atoms)
+        nudged.rattle(NUDGE, rng=np.random.default_rng(0))
+        found = relaxed(nudged, self.calculator, name="the vacancy", cell=False, fmax=FMAX)
         moved, _ = find_mic(found.positions - atoms.positions, atoms.cell, atoms.pbc)
         lengths = np.linalg.norm(moved, axis=1)
         worst = int(np.argmax(lengths))

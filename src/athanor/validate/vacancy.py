@@ -133,6 +133,6 @@ def _dips(energies: FloatArray, words: str) -> Iterator[str]:
     lowest = float(energies.min())
     if lowest < min(0.0, float(energies[-1])) - SHALLOW:
         yield (
-            f"{words}: between the ends lies a structure {-1000 * lowest:.0f} meV lower than the "
-            "vacancy; the barrier is over the vacancy"
-        ).capitalize() + "."
+            f"{words.capitalize()}: between the ends lies a structure {-1000 * lowest:.0f} meV "
+            "lower than the vacancy; the barrier is over the vacancy."
+        )
