@@ -265,6 +265,20 @@ def test_two_runs_are_compared_by_their_curves(tmp_path: Path) -> None:
     assert narrow.compared(run, cold) == ()
 
 
+def test_what_only_the_reference_has_is_zero_of_mine(tmp_path: Path) -> None:
+    for name, lattice in (("mine", "fcc"), ("theirs", "diamond")):
+        write(tmp_path / f"{name}.extxyz", [bulk("Al", lattice, a=4.05, cubic=True)])
+    config = RadialDistribution(trajectory=tmp_path / "mine.extxyz", tolerance={"Al 4-fold": 9.0})
+    other = config.model_copy(update={"trajectory": tmp_path / "theirs.extxyz"})
+    mine, theirs = measured(config, tmp_path), measured(other, tmp_path)
+    found = {one.name: one for one in config.joined(mine, theirs).quantities}
+    assert found["Al 12-fold"].value == 100
+    assert found["Al 12-fold"].reference is None
+    assert found["Al 4-fold"].value == 0
+    assert found["Al 4-fold"].reference == 100
+    assert found["Al 4-fold"].passed is False
+
+
 def test_what_cannot_be_had_fails_and_the_rest_is_there(tmp_path: Path) -> None:
     write(tmp_path / "gas.extxyz", [gas("Ar300", seed, 3 * SKEWED) for seed in range(5)])
     config = RadialDistribution(

@@ -46,7 +46,8 @@ class RadialDistribution(OfTrajectory, AloneConfig):
         "its g(r); not given, the nearest pairs up to their minima",
     )
     folds: dict[str, tuple[Annotated[int, Field(ge=0)], ...]] = Field(
-        default={}, description="element = numbers of bonds whose fraction is always given"
+        default={},
+        description="element = numbers of bonds whose fraction is always given, not only from 1 %",
     )
     angles: bool = Field(default=False, description="whether angles between bonds are measured")
     experiment: Path | None = None
@@ -84,8 +85,15 @@ class RadialDistribution(OfTrajectory, AloneConfig):
         return into.measured()
 
     def compared(self, mine: Measured, theirs: Measured) -> tuple[Quantity, ...]:
-        """R_X of both reduced G(r)."""
-        return compared_lines(
+        """R_X of both reduced G(r), and l-fold fractions that only the reference has."""
+        none = [
+            self._judged(Value(one.name, 0.0, "%"), one)
+            for one in theirs.values
+            if one.name.endswith("-fold")
+            and mine.value(one.name) is None
+            and mine.value(f"{one.name.split()[0]} coordination") is not None
+        ]
+        distances = compared_lines(
             {REDUCED: R_X},
             mine,
             theirs,
@@ -93,6 +101,7 @@ class RadialDistribution(OfTrajectory, AloneConfig):
             span=self.r_range,
             tolerance=self.tolerance,
         )
+        return (*none, *distances)
 
     def _distribution(self, frames: Sequence[Atoms]) -> Distribution:
         return distribution(frames, r_max=self.r_max, width=self.bin_width, blocks=self.blocks)

@@ -45,7 +45,7 @@ class StructureFactor(OfTrajectory, AloneConfig):
     The reduced G(r) is the transform of q (S - 1) up to `q_max`, as that of an experiment is.
     `experiment` is a file of two columns, q and the function named, measured with the first of
     `probes`; `against` another trajectory; each gives Wright's R_X of G(r), both S(q) transformed
-    up to the same q.
+    up to the same q. The direct sum takes frames x atoms x wave vectors, some 10⁸ a second.
     """
 
     kind: Literal["structure_factor"] = "structure_factor"
