@@ -238,6 +238,26 @@ def test_atoms_that_do_not_relax_under_strain_are_said(
     assert found.failures == ("hcp Ar: the atoms of a strained cell did not relax within 1 steps",)
 
 
+class Valley(Pushed):
+    """Argon whose first two atoms are pulled apart as soon as its cell is no cube."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        if np.abs(self.atoms.cell.array - self.atoms.cell[0, 0] * np.eye(3)).max() > 1e-4:
+            forces = self.results["forces"].copy()
+            forces[:2, 0] += [0.2, -0.2]
+            self.results["forces"] = forces
+
+
+def test_a_crystal_that_leaves_its_place_under_strain_is_unstable(tmp_path: Path) -> None:
+    cube = Elastic(element="Ar", lattice="fcc").crystal(argon(), cubic=True)
+    write(tmp_path / "cube.extxyz", cube)
+    valley = Valley(lambda _: np.zeros(6))
+    found = measured(valley, tmp_path, file=str(tmp_path / "cube.extxyz"))
+    assert found.values == ()
+    assert "cube is unstable: strained a little, it became another" in found.failures[0]
+
+
 def test_progress_is_told(tmp_path: Path) -> None:
     told: list[float] = []
     recipe = Elastic(element="Ar", lattice="hcp")

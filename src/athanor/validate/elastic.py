@@ -35,6 +35,8 @@ from athanor.validate._tensor import (
 
 FMAX = 1e-5
 """eV/Å, of the atoms in a strained cell: a strain of 1e-3 makes forces some thousand times it."""
+FARTHEST = 0.2
+"""Å that an atom may go in a strained cell and the crystal is still the same."""
 STRAINS = 18
 """Strained cells that matscipy evaluates."""
 ROUGH = 0.02
@@ -130,13 +132,24 @@ def _counted(name: str, tell: Tell) -> Callable[..., Any]:
     done = 0
 
     class Strict(BFGS):
+        def __init__(self, atoms: Atoms, **settings: Any) -> None:
+            super().__init__(atoms, **settings)
+            self._moving = atoms
+
         def run(self, fmax: float = FMAX, steps: int = STEPS) -> bool:
             nonlocal done
             tell(min(done / (STRAINS + 1), 1.0), "strained cells")
             done += 1
+            start = self._moving.positions.copy()
             if not super().run(fmax=fmax, steps=steps):
                 raise MeasurementError(
                     f"{name}: the atoms of a strained cell did not relax within {steps} steps"
+                )
+            moved = float(np.linalg.norm(self._moving.positions - start, axis=1).max())
+            if moved > FARTHEST:
+                raise MeasurementError(
+                    f"{name} is unstable: strained a little, it became another structure in which "
+                    f"an atom is {moved:.1f} Å from its place"
                 )
             return True
 
