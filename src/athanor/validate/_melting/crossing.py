@@ -52,20 +52,26 @@ def crossing_of(
     root of chi2 where that is above 1. The interval is Fieller's, which is exact for a ratio;
     None where it has no ends: where the slope is not known to be there.
     """
-    kept = list(velocities)
-    found = _line(kept, confidence)
+    kept, found = list(velocities), _line(velocities, confidence)
+    centre = _sign_change(velocities)
     for _ in range(8):
-        if found is None or not np.isfinite(window):
-            return found
-        centre = found.temperature
-        near = [v for v in velocities if abs(v.temperature / centre - 1) <= window]
-        if len({v.temperature for v in near}) < 2 or near == kept:
-            return found
+        near = [one for one in velocities if abs(one.temperature / centre - 1) <= window]
         narrower = _line(near, confidence)
-        if narrower is None:
-            return found
-        kept, found = near, narrower
+        if narrower is None or near == kept:
+            break
+        kept, found, centre = near, narrower, narrower.temperature
     return found
+
+
+def _sign_change(velocities: Sequence[Velocity]) -> float:
+    """The temperature that best has growth below and melting above it, in standard errors."""
+    temperatures = sorted({one.temperature for one in velocities}) or [1.0]
+    places = np.add(temperatures[1:] or temperatures, temperatures[:-1] or temperatures) / 2
+    scores = [
+        sum(np.sign(place - one.temperature) * one.value / one.error for one in velocities)
+        for place in places
+    ]
+    return float(places[int(np.argmax(scores))])
 
 
 def _line(velocities: Sequence[Velocity], confidence: float) -> Crossing | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from scipy.linalg import solveh_banded
+from scipy.fft import dst
 from scipy.optimize import minimize
 
 from athanor.structure import FloatArray
@@ -69,54 +69,74 @@ class Velocity:
     error: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waves:
+    """Differences of successive samples as sine waves, in which any noise is uncorrelated.
+
+    Their covariance is a tridiagonal Toeplitz matrix, whose eigenvectors are those waves.
+
+    Attributes
+    ----------
+    interval : ps. cosines : (n,) of the waves' angles. steps, drift : (n,) the differences, and
+        those of a unit velocity.
+    """
+
+    interval: float
+    cosines: FloatArray
+    steps: FloatArray
+    drift: FloatArray
+
+    @classmethod
+    def of(cls, run: Growth) -> Self:
+        steps = np.diff(run.position)
+        count = len(steps)
+        angles = np.pi * np.arange(1, count + 1) / (count + 1)
+        waves = dst(np.stack([steps, np.full(count, run.interval)]), type=1, norm="ortho")
+        return cls(run.interval, np.cos(angles), waves[0], waves[1])
+
+    def variances(self, noise: Noise) -> FloatArray:
+        """(n,) of the waves."""
+        return noise.walk * self.interval + 2 * noise.white * (1 - self.cosines)
+
+    def velocity(self, variances: FloatArray) -> tuple[float, float]:
+        """Generalised least squares: the velocity and the inverse of its variance."""
+        information = float((self.drift**2 / variances).sum())
+        return float((self.drift * self.steps / variances).sum()) / information, information
+
+    def deviance(self, noise: Noise) -> float:
+        """Minus twice the log of the restricted likelihood, but for a constant."""
+        variances = self.variances(noise)
+        velocity, information = self.velocity(variances)
+        rest = float((self.steps**2 / variances).sum()) - velocity**2 * information
+        return float(np.log(variances).sum()) + float(np.log(information)) + rest
+
+
 def noise_of(runs: Sequence[Growth]) -> Noise:
     """The noise that all runs share, by restricted maximum likelihood.
 
     Each run is a line plus a random walk plus white noise; a line fitted by least squares would
     take the walk for drift and claim errors far too small. Needs at least one measurable run.
     """
-    steps = [(np.diff(run.position), run.interval) for run in runs if run.measurable]
-    every = np.concatenate([step - step.mean() for step, _ in steps])
-    scale = float(np.mean(every**2)) or 1e-12
-    interval = float(np.mean([interval for _, interval in steps]))
+    series = [_Waves.of(run) for run in runs if run.measurable]
+    scale = float(np.mean(np.concatenate([np.square(one.steps) for one in series]))) or 1e-12
+    interval = float(np.mean([one.interval for one in series]))
+
+    def noise(logs: FloatArray) -> Noise:
+        walk, white = np.exp(logs).tolist()
+        return Noise(walk * scale / interval, white * scale)
 
     def cost(logs: FloatArray) -> float:
-        noise = Noise(float(np.exp(logs[0])) * scale / interval, float(np.exp(logs[1])) * scale)
-        return sum(_deviance(step, interval, noise) for step, interval in steps)
+        return sum(one.deviance(noise(logs)) for one in series)
 
     # from mostly walk and from mostly white: the likelihood can have two tops
     starts = [np.log([0.8, 0.1]), np.log([0.05, 0.45])]
     bounds = [(-12.0, 3.0)] * 2
     found = [minimize(cost, start, method="L-BFGS-B", bounds=bounds) for start in starts]
-    logs = min(found, key=lambda one: float(one.fun)).x
-    return Noise(float(np.exp(logs[0])) * scale / interval, float(np.exp(logs[1])) * scale)
+    return noise(min(found, key=lambda one: float(one.fun)).x)
 
 
 def velocity_of(run: Growth, noise: Noise) -> Velocity:
     """Drift of one measurable run by generalised least squares under that noise."""
-    steps = np.diff(run.position)
-    weights = solveh_banded(_covariance(len(steps), run.interval, noise), np.ones(len(steps)))
-    information = run.interval**2 * float(weights.sum())
-    value = run.interval * float(weights @ steps) / information
+    waves = _Waves.of(run)
+    value, information = waves.velocity(waves.variances(noise))
     return Velocity(run.temperature, value, float(information**-0.5))
-
-
-def _covariance(count: int, interval: float, noise: Noise) -> FloatArray:
-    """Of the differences of successive samples, as its two upper bands."""
-    bands = np.empty((2, count))
-    bands[0], bands[1] = -noise.white, noise.walk * interval + 2 * noise.white
-    return bands
-
-
-def _deviance(steps: FloatArray, interval: float, noise: Noise) -> float:
-    """Minus twice the log of the restricted likelihood of one run, but for a constant."""
-    count = len(steps)
-    bands = _covariance(count, interval, noise)
-    both = solveh_banded(bands, np.stack([np.full(count, interval), steps], axis=1))
-    information = interval * float(both[:, 0].sum())
-    drift = float(both[:, 0] @ steps) / information
-    rest = float(steps @ both[:, 1]) - drift**2 * information
-    # eigenvalues of a symmetric tridiagonal Toeplitz matrix
-    angles = np.pi * np.arange(1, count + 1) / (count + 1)
-    spectrum = bands[1, 0] - 2 * noise.white * np.cos(angles)
-    return float(np.log(spectrum).sum()) + float(np.log(information)) + rest

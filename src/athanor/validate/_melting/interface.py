@@ -134,7 +134,7 @@ def run_at(setting: Setting, start: Atoms, temperature: float, number: int, fold
     for piece in range(PIECES):
         part = kept(
             folder,
-            f"run-{number:03d}-{piece}",
+            f"run {number:03d} at {temperature:.6f} K, {piece}",
             _piece(setting, atoms, temperature, (number, piece), every),
         )
         atoms = part.structures[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from athanor.errors import MeasurementError
 from athanor.validate._melting.crossing import Crossing, crossing_of
@@ -52,6 +53,47 @@ class Found:
     narrow: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the runs so far say.
+
+    Attributes
+    ----------
+    velocities : of the measurable runs, under the noise that they share.
+    crossing : where they cross zero; None where that is not known yet.
+    growing, melting : temperatures at which the crystal surely grew, and surely melted.
+    """
+
+    runs: tuple[Growth, ...] = ()
+    velocities: tuple[Velocity, ...] = ()
+    crossing: Crossing | None = None
+    growing: tuple[float, ...] = ()
+    melting: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, runs: Sequence[Growth], aim: Aim) -> Self:
+        """Weigh all runs anew: each one more tells better how much noise there is in all."""
+        long = [run for run in runs if run.measurable]
+        noise = noise_of(long) if long else None
+        speeds = {id(run): velocity_of(run, noise) for run in long} if noise else {}
+        sides: dict[int, list[float]] = {1: [], -1: [], 0: []}
+        for run in runs:
+            # a run that filled its box says which way, however short
+            sign = {"solid": 1, "liquid": -1}.get(run.end, 0)
+            speed = speeds.get(id(run))
+            if speed is not None and sign == 0 and abs(speed.value) > SURE * speed.error:
+                sign = 1 if speed.value > 0 else -1
+            sides[sign].append(run.temperature)
+        velocities = tuple(speeds.values())
+        crossing = crossing_of(velocities, confidence=aim.confidence, window=aim.window)
+        return cls(tuple(runs), velocities, crossing, tuple(sides[1]), tuple(sides[-1]))
+
+    @property
+    def tried(self) -> tuple[float, ...]:
+        """Temperatures of all runs."""
+        return tuple(run.temperature for run in self.runs)
+
+
 def search(grow: Callable[[float, int], Growth], aim: Aim) -> Found:
     """Run at one temperature after the other until the interval is as narrow as asked.
 
@@ -63,126 +105,89 @@ def search(grow: Callable[[float, int], Growth], aim: Aim) -> Found:
     coexist long enough, and where the interface does not move.
     """
     runs: list[Growth] = []
+    evidence = Evidence()
     for number in range(aim.runs):
-        runs.append(grow(next_temperature(runs, aim), number))
-        crossing = crossing_of_runs(runs, aim)
-        if crossing is not None and _settled(runs, crossing, aim):
-            return Found(crossing, tuple(runs), velocities_of(runs), narrow=True)
-    crossing = crossing_of_runs(runs, aim)
-    if crossing is None or not aim.lowest <= crossing.temperature <= aim.highest:
-        raise MeasurementError(_nothing(runs, aim))
-    return Found(crossing, tuple(runs), velocities_of(runs), narrow=False)
-
-
-def velocities_of(runs: Sequence[Growth]) -> tuple[Velocity, ...]:
-    """Of the runs that are long enough, under the noise they share."""
-    long = [run for run in runs if run.measurable]
-    if not long:
-        return ()
-    noise = noise_of(long)
-    return tuple(velocity_of(run, noise) for run in long)
-
-
-def crossing_of_runs(runs: Sequence[Growth], aim: Aim) -> Crossing | None:
-    """Where the velocities of the runs cross zero; None where that is not known yet."""
-    return crossing_of(velocities_of(runs), confidence=aim.confidence, window=aim.window)
-
-
-def next_temperature(runs: Sequence[Growth], aim: Aim) -> float:
-    """Where to run next; MeasurementError where the range or the bracket is used up."""
-    if not runs:
-        return aim.guess
-    growing, melting = sides(runs)
-    if not growing or not melting:
-        return _outwards(runs, aim, up=bool(growing), down=bool(melting))
-    low, high = max(growing), min(melting)
-    crossing = crossing_of_runs(runs, aim)
+        runs.append(grow(next_temperature(evidence, aim), number))
+        evidence = Evidence.of(runs, aim)
+        crossing = _bracketed(evidence, aim)
+        if crossing is not None and crossing.used >= 3 and crossing.half_width <= aim.half_width:
+            return Found(crossing, evidence.runs, evidence.velocities, narrow=True)
+    crossing = _bracketed(evidence, aim)
     if crossing is None:
-        return _between(runs, low, high)
-    middle = min(max(crossing.temperature, min(low, high)), max(low, high))
-    if high - low > BROAD * middle and not min(low, high) < _last(runs) < max(low, high):
+        raise MeasurementError(_nothing(evidence, aim))
+    return Found(crossing, evidence.runs, evidence.velocities, narrow=False)
+
+
+def _bracketed(evidence: Evidence, aim: Aim) -> Crossing | None:
+    """The crossing, where it is within the range and something grew and something melted."""
+    crossing = evidence.crossing
+    if crossing is None or not (evidence.growing and evidence.melting):
+        return None
+    return crossing if aim.lowest <= crossing.temperature <= aim.highest else None
+
+
+def next_temperature(evidence: Evidence, aim: Aim) -> float:
+    """Where to run next; MeasurementError where the range or the bracket is used up."""
+    if not evidence.runs:
+        return aim.guess
+    if not (evidence.growing and evidence.melting):
+        return _outwards(evidence, aim)
+    low, high = sorted((max(evidence.growing), min(evidence.melting)))
+    if evidence.crossing is None:
+        return _between(evidence, low, high)
+    middle = min(max(evidence.crossing.temperature, low), high)
+    if high - low > BROAD * middle and not low < evidence.tried[-1] < high:
         return middle
     nearest, farthest = (part * middle for part in NEAR)
-    away = min(max(crossing.half_width, nearest), farthest)
-    above = sum(run.time for run in runs if run.temperature > middle)
-    below = sum(run.time for run in runs if run.temperature <= middle)
+    away = min(max(evidence.crossing.half_width, nearest), farthest)
+    above = sum(run.time for run in evidence.runs if run.temperature > middle)
+    below = sum(run.time for run in evidence.runs if run.temperature <= middle)
     return middle - away if above >= below else middle + away
 
 
-def sides(runs: Sequence[Growth]) -> tuple[list[float], list[float]]:
-    """Temperatures at which the crystal surely grew, and at which it surely melted."""
-    speeds = iter(velocities_of(runs))
-    growing: list[float] = []
-    melting: list[float] = []
-    for run in runs:
-        # a run that filled its box says which way, however short
-        sign = {"solid": 1, "liquid": -1}.get(run.end, 0)
-        if run.measurable:
-            speed = next(speeds)
-            if sign == 0 and abs(speed.value) > SURE * speed.error:
-                sign = 1 if speed.value > 0 else -1
-        if sign:
-            (growing if sign > 0 else melting).append(run.temperature)
-    return growing, melting
-
-
-def _last(runs: Sequence[Growth]) -> float:
-    return runs[-1].temperature
-
-
-def _outwards(runs: Sequence[Growth], aim: Aim, *, up: bool, down: bool) -> float:
+def _outwards(evidence: Evidence, aim: Aim) -> float:
     """The next temperature beyond those tried, each step twice the one before."""
-    tried = [run.temperature for run in runs]
-    top, bottom = max(tried), min(tried)
-    if not up and not down:
+    top, bottom = max(evidence.tried), min(evidence.tried)
+    up = bool(evidence.growing)
+    if not evidence.growing and not evidence.melting:
         # nothing moved for sure: the nearer end of what was tried is left first
         up = abs(top - aim.guess) <= abs(bottom - aim.guess)
     edge, limit = (top, aim.highest) if up else (bottom, aim.lowest)
     if edge == limit:
-        raise MeasurementError(_nothing(runs, aim))
+        raise MeasurementError(_nothing(evidence, aim))
     stride = aim.step * aim.guess + abs(edge - aim.guess)
-    wanted = edge + stride if up else edge - stride
-    return min(wanted, limit) if up else max(wanted, limit)
+    return min(edge + stride, limit) if up else max(edge - stride, limit)
 
 
-def _between(runs: Sequence[Growth], low: float, high: float) -> float:
+def _between(evidence: Evidence, low: float, high: float) -> float:
     """Half-way of a bracket that has no line yet; MeasurementError where it is no use."""
     middle = (low + high) / 2
-    if abs(high - low) < NEAR[0] * middle and not any(run.measurable for run in runs):
+    if high - low >= NEAR[0] * middle:
+        return middle
+    if not evidence.velocities:
         raise MeasurementError(
             f"the two phases never coexist: at {low:.1f} K the box froze and at {high:.1f} K it "
-            f"melted, each before there were samples for a velocity; give more atoms"
+            "melted, each before there were samples for a velocity; give more atoms"
         )
-    if abs(high - low) < NEAR[0] * middle:
-        # both at once: noise; a little to each side in turn
-        return middle * (1 + NEAR[1] * (1 if len(runs) % 2 else -1))
-    return middle
+    # both sides at one temperature: noise; a little further out in turn
+    return middle * (1 + NEAR[1] * (1 if len(evidence.runs) % 2 else -1))
 
 
-def _settled(runs: Sequence[Growth], crossing: Crossing, aim: Aim) -> bool:
-    """Whether the interval is narrow enough, within the range, with the bracket's both sides."""
-    growing, melting = sides(runs)
-    inside = aim.lowest <= crossing.temperature <= aim.highest
-    enough = crossing.used >= 3 and bool(growing) and bool(melting)
-    return inside and enough and crossing.half_width <= aim.half_width
-
-
-def _nothing(runs: Sequence[Growth], aim: Aim) -> str:
+def _nothing(evidence: Evidence, aim: Aim) -> str:
     """Why there is no melting point."""
-    growing, melting = sides(runs)
-    tried = [run.temperature for run in runs]
+    tried = evidence.tried
     span = f"from {min(tried):.0f} to {max(tried):.0f} K"
     limits = f"(the range is {aim.lowest:.0f} to {aim.highest:.0f} K)"
-    if growing and not melting:
+    if evidence.growing and not evidence.melting:
         return f"there is no bracket: the crystal grows {span} and melts nowhere {limits}"
-    if melting and not growing:
+    if evidence.melting and not evidence.growing:
         return f"there is no bracket: the crystal melts {span} and grows nowhere {limits}"
-    if not growing:
+    if not evidence.growing:
         return (
             f"the interface does not move beyond its noise {span} {limits}; "
             "give longer runs, or another crystal"
         )
     return (
-        f"{len(runs)} runs {span} give no line of growth against temperature that falls through "
+        f"{len(tried)} runs {span} give no line of growth against temperature that falls through "
         "zero; give longer runs or more atoms"
     )
