@@ -17,6 +17,7 @@ from athanor.errors import MeasurementError
 from athanor.structure import FloatArray, bare, structure_id
 from athanor.validate._alone import Tell
 from athanor.validate._extra import extra
+from athanor.validate._spglib import asking
 
 SYMPREC = 1e-3
 """Å within which the atoms of a relaxed crystal lie on its symmetry."""
@@ -94,13 +95,13 @@ def standard(crystal: Atoms, *, primitive: bool = False) -> Atoms:
 
     Raises MeasurementError where spglib finds none.
     """
-    with extra("spglib"):
+    with asking():
         import spglib
 
         cell = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
         found = spglib.standardize_cell(cell, to_primitive=primitive, symprec=SYMPREC)
     if found is None:
-        raise MeasurementError("the crystal's symmetry cannot be found; are atoms too near?")
+        raise MeasurementError("the crystal's symmetry cannot be found (are atoms too near?)")
     vectors, places, numbers = found
     return Atoms(numbers=numbers, cell=vectors, scaled_positions=places, pbc=True)
 

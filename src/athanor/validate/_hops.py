@@ -11,7 +11,7 @@ from ase.neighborlist import neighbor_list
 
 from athanor.errors import MeasurementError
 from athanor.structure import FloatArray
-from athanor.validate._extra import extra
+from athanor.validate._spglib import asking
 
 NEAREST = 1.12
 """Hops up to so many times the shortest; the second neighbours of bcc are at 1.155."""
@@ -39,12 +39,12 @@ def hops(crystal: Atoms, site: int, *, lattice: str | None) -> list[Hop]:
     lengths = np.linalg.norm(vectors, axis=1)
     vectors = vectors[lengths < NEAREST * lengths.min()]
     cell = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
-    with extra("spglib"):  # it warns of changes to come, too
+    with asking():
         import spglib
 
         known = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
         if known is None:
-            raise MeasurementError("the crystal's symmetry cannot be found; are atoms too near?")
+            raise MeasurementError("the crystal's symmetry cannot be found (are atoms too near?)")
         # in the standard cell, whose symmetries are all whole: a larger cell would hide some
         every = spglib.get_symmetry_from_database(known.hall_number)
     symmetries = list(zip(every["rotations"], every["translations"], strict=True))
