@@ -318,9 +318,10 @@ def test_one_part_that_fails_leaves_the_others(tmp_path: Path) -> None:
     assert "neutron S(q)" not in found.panels
 
 
-def test_without_dynasor_the_pip_line_is_given(glass: Path, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("module", ["dynasor", "dynasor.core.reciprocal"])
+def test_without_dynasor_the_pip_line_is_given(module, glass, tmp_path, monkeypatch) -> None:
     config = StructureFactor(trajectory=glass, q_max=3.0)
-    monkeypatch.setitem(sys.modules, "dynasor.core.reciprocal", None)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'athanor\[physics\]'"):
         config.alone(Calculator(), seed=0, workdir=tmp_path)
 

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from pydantic import Field, model_validator
 
+from athanor.component import require_libraries
 from athanor.data.formats import read_structures
 from athanor.errors import FormatError
 from athanor.structure import FloatArray
@@ -87,6 +88,8 @@ class StructureFactor(OfTrajectory, AloneConfig):
         Raises MeasurementError where the dynamics are lost or the frames have no density,
         MissingExtraError where dynasor is not installed.
         """
+        # before dynamics that would be in vain
+        require_libraries({"dynasor": "physics"})
 
         def during(share: float, words: str) -> None:
             tell(SAMPLED * share, words)
