@@ -15,6 +15,8 @@ from athanor.structure import FloatArray
 IntArray = NDArray[np.int64]
 FLAT = 1e-9
 """eV per atom: what the arithmetic of a hull leaves of nothing."""
+STEEP = 1e-8
+"""Of a normal of length 1: facets that are steeper are walls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,8 @@ def _facets(shares: FloatArray, formation: FloatArray) -> tuple[FloatArray, list
     ends = np.column_stack([np.eye(k)[:, 1:], np.zeros(k)])
     points = np.vstack([np.column_stack([shares[mixed, 1:], formation[mixed]]), ends, top])
     hull = ConvexHull(points)
-    below = ~(hull.simplices == len(points) - 1).any(axis=1)
+    # walls are no part of it: what stands on the simplex of a few of the elements
+    below = hull.equations[:, -2] < -STEEP
     normals = hull.equations[below]
     # z = slopes @ x[1:] + first, as one product with all fractions, whose sum is 1
     slopes = -normals[:, :-2] / normals[:, [-2]]
