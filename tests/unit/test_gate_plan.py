@@ -15,6 +15,7 @@ from athanor.campaign.plan import Conclude, plan
 from athanor.campaign.steps import Done
 from athanor.campaign.tasks import Task
 from athanor.validate import PropertyResult, Quantity
+from athanor.validate._contract import FAILED
 
 Behave = Callable[[Task], Any]
 
@@ -225,6 +226,16 @@ def test_what_the_gate_cannot_judge_is_told() -> None:
         ["Crystal: a could not be measured any more; it was 4 Å"],
         [],
     )
+
+
+def test_why_a_property_failed_is_told_beside_what_got_lost() -> None:
+    old = result(Quantity("C44", 30.0, "GPa", 30.0))
+    failed = Quantity(FAILED, 0.0, "", 1.0, passed=False)
+    new = PropertyResult("x", "Crystal", (failed,), {}, ("C44 is negative: it is unstable",))
+    task = Task("gate", {"potential": "p", "properties": []}, hints={"against": 1})
+    told = judged(task, [Gated("x", ("C*",), {}, old, new)])
+    assert told["reasons"] == ["Crystal: C44 could not be measured any more; it was 30 GPa"]
+    assert told["notes"] == ["Crystal: C44 is negative: it is unstable"]
 
 
 def test_a_task_of_the_gate_reads_what_it_compares() -> None:

@@ -10,6 +10,7 @@ from athanor.campaign.events import TaskFinished
 from athanor.campaign.state import State
 from athanor.campaign.tasks import Task
 from athanor.validate import PropertyConfig, PropertyResult, regressions
+from athanor.validate._contract import FAILED
 from athanor.validate._regression import unmatched
 
 
@@ -133,14 +134,18 @@ def reasons_of(one: Gated) -> list[str]:
 
 
 def notes_of(one: Gated) -> list[str]:
-    """What the gate could not judge, so that a misspelt name does not pass for a success."""
+    """What the gate could not judge, so that a misspelt name does not pass for a success; why a
+    property failed."""
     if one.new is None:
         return [] if one.old is not None else [f"{one.kind} could not be measured ({one.why})"]
     both = (*one.new.quantities, *(one.old.quantities if one.old is not None else ()))
-    return [
-        f"{one.new.title}: {pattern!r} names nothing that was measured and has a reference"
+    failed = any(quantity.name == FAILED for quantity in one.new.quantities)
+    said = list(one.new.notes) if failed else []
+    said += [
+        f"{pattern!r} names nothing that was measured and has a reference"
         for pattern in unmatched(both, one.patterns)
     ]
+    return [f"{one.new.title}: {sentence}" for sentence in said]
 
 
 def judgements_of(

@@ -131,4 +131,5 @@ def _name(subject: Any) -> str:
 
 
 def _sentences(data: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(str(one) for one in some) for name, some in data.items()}
+    """Sentences by subject, without those of whom nothing is said."""
+    return {name: tuple(str(one) for one in some) for name, some in data.items() if some}
