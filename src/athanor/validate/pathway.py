@@ -95,10 +95,9 @@ class Pathway(AloneConfig):
         """Its name for people."""
         if self.along is not None:
             return f"Pathway {self.along.stem}"
-        words = [one if isinstance(one, str) else one.stem for one in (self.start, self.end) if one]
-        return " ".join(
-            filter(None, ("Pathway of", self.element, "from", words[0], "to", words[1]))
-        )
+        first, last = (getattr(one, "stem", one) for one in (self.start, self.end))
+        whose = f" of {self.element}" if self.element else ""
+        return f"Pathway{whose} from {first} to {last}"
 
     def alone(
         self, calculator: Calculator, *, seed: int, workdir: Path, tell: Tell = silent
@@ -126,12 +125,16 @@ class Pathway(AloneConfig):
             if np.isfinite(relative).all() and np.argmax(relative) in (0, len(relative) - 1):
                 notes.append("No image lies higher than both ends.")
         tell(0.8, "grades")
-        grades, why = self._grades(images, calculator)
+        grades = None
+        try:
+            grades = self._grades(images, calculator, notes)
+        except AthanorError as error:
+            failures.append(f"no grades: {error}")
         if grades is not None:
             panels[GRADE] = Panel(AXIS, "grade", {"": Line.of(share, grades)}, style="both")
             if np.isfinite(grades).all():
                 values.append(Value("highest grade", float(grades.max()), ""))
-        return Measured(tuple(values), panels, (*notes, *why), tuple(failures))
+        return Measured(tuple(values), panels, tuple(notes), tuple(failures))
 
     def compared(self, mine: Measured, theirs: Measured) -> tuple[Quantity, ...]:
         """RMS difference of the energies along the way, each from its start, meV/atom."""
@@ -184,18 +187,19 @@ class Pathway(AloneConfig):
         return relaxed(atoms, calculator, name=file.stem, cell=how == "all")
 
     def _grades(
-        self, images: Sequence[Atoms], calculator: Calculator
-    ) -> tuple[FloatArray | None, list[str]]:
-        """Grade of each image, None where there is none, and why."""
+        self, images: Sequence[Atoms], calculator: Calculator, notes: list[str]
+    ) -> FloatArray | None:
+        """Grade of each image; None where there is none, with a note where one was to be had."""
         if self.training is None or not isinstance(calculator, PotentialCalculator):
-            return None, []
+            return None
         potential = calculator.potential
         if not isinstance(potential, HasFeatures):
-            return None, ["No grades: this potential has no derivatives by its parameters."]
+            notes.append("No grades: this potential has no derivatives by its parameters.")
+            return None
         known = read_structures(self.training, self.species or None)
         frames = (Frame(one, Labels(0.0, np.zeros((len(one), 3)), None)) for one in known)
         query = DOptimalityConfig(by=self.graded_by).fit(potential, Dataset(tuple(frames)))
-        return np.array([grade.value for grade in query.grade(images)]), []
+        return np.array([grade.value for grade in query.grade(images)])
 
 
 def _energies(images: Sequence[Atoms], calculator: Calculator) -> tuple[FloatArray, list[str]]:
