@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ase.build import bulk
+from ase.io import write
 
 from athanor.campaign.events import TaskFailed, TaskFinished
 from athanor.campaign.journal import NAME, read_journal
@@ -89,6 +91,17 @@ def test_only_what_is_new_is_measured(place: Path) -> None:
     other = EOS.replace("points = 5", "points = 7")
     run(on(other, "pairs.toml", against="emt.toml"), place / "s")
     assert len(measured(place / "s")) == 6
+
+
+def test_a_file_that_changed_is_measured_again(place: Path) -> None:
+    write(place / "one.extxyz", bulk("Al", a=4.0))
+    text = '[[property]]\nkind = "eos"\nfiles = ["one.extxyz"]\n'
+    run(on(text, "emt.toml"), place / "s")
+    run(on(text, "emt.toml"), place / "s")
+    assert len(measured(place / "s")) == 1
+    write(place / "one.extxyz", bulk("Al", "bcc", a=3.2))
+    run(on(text, "emt.toml"), place / "s")
+    assert len(measured(place / "s")) == 2
 
 
 def test_what_fails_says_why_and_the_rest_goes_on(place: Path) -> None:

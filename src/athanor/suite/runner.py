@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from athanor.suite.baseline import worse
 from athanor.suite.bench import SuiteBench
 from athanor.suite.config import SuiteConfig
 from athanor.suite.summary import summary
-from athanor.validate import AloneConfig
+from athanor.validate import AloneConfig, PropertyConfig
 
 SUMMARY = "suite.json"
 
@@ -75,7 +76,7 @@ def tasks_of(config: SuiteConfig) -> list[Task]:
             tasks.append(
                 Task(
                     "measure",
-                    item.identity,
+                    _identity(item),
                     inputs,
                     seed=config.campaign.seed,
                     title=f"{item.kind_name} of {subject.name}",
@@ -83,6 +84,23 @@ def tasks_of(config: SuiteConfig) -> list[Task]:
                 )
             )
     return tasks
+
+
+def _identity(item: PropertyConfig) -> dict[str, Any]:
+    """What a measurement depends on: its fields, and what the files hold that they name."""
+    named = [one for value in dict(item).values() for one in _paths(value)]
+    contents = {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in named
+        if path.is_file()
+    }
+    return {**item.identity, "contents": contents}
+
+
+def _paths(value: Any) -> list[Path]:
+    if isinstance(value, Path):
+        return [value]
+    return [one for part in value for one in _paths(part)] if isinstance(value, tuple) else []
 
 
 class _Suite(Driver[SuiteConfig]):
