@@ -19,6 +19,7 @@ from ase.units import _amu, _e
 from athanor.calculator import calculator
 from athanor.errors import ConfigError, MeasurementError
 from athanor.oracle.lammps import LammpsOracleConfig
+from athanor.potentials.ensemble import Ensemble
 from athanor.potentials.lj import LennardJones
 from athanor.validate import Measured, kinds
 from athanor.validate._alone import silent
@@ -229,6 +230,25 @@ def test_of_many_branches_the_ends_are_named() -> None:
         ("X lowest mode", 1.0),
         ("X highest mode", 15.0),
     ]
+
+
+def test_members_of_an_ensemble_give_every_band_its_spread(tmp_path) -> None:
+    members = [
+        LennardJones(frozenset({"Ar"}), 5.0, epsilon, 3.4) for epsilon in (0.0104, 0.0121, 0.0099)
+    ]
+    each = [
+        measured(calculator(one), tmp_path / str(number), **FCC, **SMALL)
+        for number, one in enumerate(members)
+    ]
+    found = measured(calculator(Ensemble.of(members)), tmp_path, **FCC, **SMALL)
+    for name in ("X mode 1", "highest frequency"):
+        spread = np.std([numbers(one)[name] for one in each], ddof=1)
+        value = found.value(name)
+        assert value is not None
+        assert value.uncertainty == pytest.approx(spread)
+    line = found.panels[BANDS].lines["3"]
+    others = [one.panels[BANDS].lines["3"].y for one in each]
+    assert line.error == pytest.approx(np.std(others, axis=0, ddof=1))
 
 
 # comparison
