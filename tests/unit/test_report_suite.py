@@ -179,6 +179,22 @@ def test_a_bare_suite() -> None:
     assert "figure" not in page.tags
 
 
+def test_a_long_property_has_headlines_in_the_summary() -> None:
+    modes = [asdict(Quantity(f"mode {k}", 1.0 + k, "THz")) for k in range(20)]
+    known = asdict(Quantity("C11", 116.0, "GPa", literature=114.0))
+    told = bare()
+    told["properties"][0]["quantities"]["one"] = [*modes, known]
+    page = Page(render_suite(told))
+    assert page.words.count("C11, GPa") == 2, "in the summary and in its own section"
+    assert page.words.count("mode 6, THz") == 2, "and the first of the others"
+    assert page.words.count("mode 7, THz") == 1
+    assert "and 13 more numbers" in page.words
+    told["properties"][0]["quantities"]["one"] = modes
+    page = Page(render_suite(told))
+    assert page.words.count("mode 7, THz") == 2
+    assert "and 12 more numbers" in page.words
+
+
 def test_all_is_well() -> None:
     told = summary()
     told["properties"] = told["properties"][:1]
@@ -255,7 +271,10 @@ def test_one_subject_alone_has_a_colour_for_each_name() -> None:
     panels = panels_of({"mtp-16": measured(0.0)})
     alone = drawn(panels, "Energy and volume", "mtp-16")
     assert all(colour in alone for colour in ("#c2501f", "#1f6f8b", "#7a5ba6"))
-    assert "#7a5ba6" not in drawn(panels, "Bands", "mtp-16"), "twelve bands are one colour"
+    assert "#7a5ba6" not in drawn(panels, "Bands", "mtp-16"), "bands are one colour"
+    few = {str(k): Line.of([0.0, 1.0], [k, k]) for k in range(3)}
+    three = panels_of({"mtp-16": Measured(panels={"Bands": Panel("q", "THz", few)})})
+    assert "#7a5ba6" not in drawn(three, "Bands", "mtp-16"), "three are, too"
 
 
 def test_error_bars_and_bands_are_drawn() -> None:

@@ -83,7 +83,7 @@ def _drawn(
     """Draw every line; yields what the legend is to show."""
     names = list(dict.fromkeys(name for some in lines.values() for name in some))
     looks = _looks(names)
-    alone = len(lines) == 1 and 1 < len(names) <= MOST_NAMES
+    alone = len(lines) == 1 and _told_apart(names)
     wheel = (*LATTICE_COLOURS, *PALE_COLOURS)
     below = {reference} if len(lines) > 1 else set()
     for subject, some in lines.items():
@@ -95,15 +95,20 @@ def _drawn(
         for subject in lines:
             hollow = subject in below
             yield _key(subject, style, colours.get(subject, FAINT), "-", "o", hollow=hollow)
-    for label in names if 1 < len(names) <= MOST_NAMES else ():
+    for label in names if _told_apart(names) else ():
         dash, marker = ("-", "o") if alone else looks[label]
         colour = wheel[names.index(label)] if alone else FAINT
         yield _key(label, style, colour, dash, marker, hollow=False)
 
 
+def _told_apart(names: Sequence[str]) -> bool:
+    """Whether the names of lines say something: bands are many, or numbers."""
+    return 1 < len(names) <= MOST_NAMES and not all(name.isdecimal() for name in names)
+
+
 def _looks(names: Sequence[str]) -> dict[str, tuple[Any, str]]:
     """Name of a line -> its dashes and marker."""
-    if len(names) > MOST_NAMES:
+    if not _told_apart(names):
         return dict.fromkeys(names, ("-", "o"))
     return {
         name: (DASHES[number % len(DASHES)], MARKERS[number % len(MARKERS)])

@@ -14,7 +14,7 @@ from athanor.report.gather import held_out
 from athanor.report.page import duration, number, template
 from athanor.report.panels import is_panel, panel, subject_colours
 from athanor.report.suite.content import PropertyStory, SuiteStory
-from athanor.report.suite.table import Row, rows_of
+from athanor.report.suite.table import Row, headlines, rows_of
 from athanor.validate import PropertyResult
 
 
@@ -33,6 +33,7 @@ class Section(NamedTuple):
     anchor: str
     story: PropertyStory
     rows: list[Row]
+    headlines: list[Row]
     plots: list[tuple[str, Markup]]
     wide: bool
     settings: list[tuple[str, str]]
@@ -122,10 +123,12 @@ def _section(
         for title, one in panels.items()
     ]
     drawn += _of_two(place, story)
+    rows = rows_of(story, suite)
     return Section(
         f"property-{place}",
         story,
-        rows_of(story, suite),
+        rows,
+        headlines(rows),
         [(title, Markup(svg)) for title, svg in drawn if svg],
         wide,
         [(key, _plain(value)) for key, value in story.settings.items()],

@@ -12,6 +12,9 @@ from athanor.report.suite.content import PropertyStory, SuiteStory
 from athanor.validate import Quantity
 from athanor.validate._contract import FAILED
 
+FEW = 8
+"""Numbers of one property that are not too many for a summary."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -30,13 +33,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of a property, `cells` in the order of the potentials."""
+    """One number of a property, `cells` in the order of the potentials.
+
+    `headline`: it is judged, published, an error or lost: what the summary shows.
+    """
 
     name: str
     unit: str
     cells: tuple[Cell, ...]
     reference: str
     literature: str
+    headline: bool
 
 
 def rows_of(story: PropertyStory, suite: SuiteStory) -> list[Row]:
@@ -49,6 +56,13 @@ def rows_of(story: PropertyStory, suite: SuiteStory) -> list[Row]:
     return [_row(name, found, story, suite) for name in names]
 
 
+def headlines(rows: Sequence[Row]) -> list[Row]:
+    """What the summary shows of a property: what stands out, and the first of the others."""
+    others = [row.name for row in rows if not row.headline]
+    room = max(0, FEW - (len(rows) - len(others)))
+    return [row for row in rows if row.headline or row.name in others[:room]]
+
+
 def _row(
     name: str,
     found: dict[str, dict[str, Quantity]],
@@ -59,12 +73,15 @@ def _row(
     own = found.get(suite.reference, {}).get(name) if suite.reference is not None else None
     literature = next((one.literature for one in known if one.literature is not None), None)
     unit = known[0].unit
+    cells = tuple(_cell(found.get(who, {}).get(name), who, story) for who in suite.potentials)
+    told = literature is not None or any(one.is_error for one in known)
     return Row(
         name,
         unit,
-        tuple(_cell(found.get(who, {}).get(name), who, story) for who in suite.potentials),
+        cells,
         _reference(own, known, unit),
         quantity(literature, unit),
+        told or any(cell.verdict for cell in cells),
     )
 
 
