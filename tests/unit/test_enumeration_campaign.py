@@ -90,8 +90,8 @@ def test_a_campaign_goes_through_all_candidates(tmp_path: Path) -> None:
         "start": {"kind": "enumeration", **start, "rattle": 0.03},
         "sample": {"kind": "relax", "cell": True, "fmax": 0.05, "steps": 30, "max_saved": 1},
         "oracle": {"kind": "ase", "calculator": "emt"},
-        "cycle": {"initial": 4, "trajectories": 2, "labels": 4, "valid_fraction": 0.0},
-        "stop": {"untriggered_cycles": 1, "max_cycles": 6},
+        "cycle": {"initial": 6, "trajectories": 2, "labels": 10, "valid_fraction": 0.0},
+        "stop": {"untriggered_cycles": 1, "max_cycles": 15},
     }
     config = CampaignConfig.of(tables)
     assert isinstance(config.start, EnumerationStart)
