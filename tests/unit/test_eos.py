@@ -283,6 +283,17 @@ def test_files_are_judged_by_their_volume(tmp_path: Path) -> None:
     assert named(result)["cube volume"].passed is False
 
 
+def test_a_file_is_no_lattice_whatever_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "diamond.extxyz"
+    write(file, crystal("Ar", "fcc", 38.0))
+    found = alone(argon(), tmp_path, files=[str(file)], lattices=["bcc"], volume_guess=40.0)
+    assert found.failures == ()
+    assert found.value("diamond volume").value == pytest.approx(38, rel=0.05)
+    assert found.value("diamond lattice constant") is None
+    write(file, crystal("Ar", "fcc", 4.0))
+    assert "scale it or leave it out" in alone(argon(), tmp_path, files=[str(file)]).failures[0]
+
+
 def test_relaxing_lets_atoms_go_where_they_are_lowest(tmp_path: Path) -> None:
     atoms = crystal("Ar", "fcc", 36.0, cubic=True)
     atoms.positions[0] += np.random.default_rng(3).normal(0, 0.1, 3)

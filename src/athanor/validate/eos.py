@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast, get_args
+from typing import Annotated, Any, Literal, Self, cast
 
 import numpy as np
 from ase.calculators.calculator import Calculator
@@ -97,6 +97,10 @@ class EquationOfState(AloneConfig):
             yield from dict.fromkeys(self.lattices)
         yield from (file.stem for file in self.files)
 
+    @property
+    def _files(self) -> dict[str, Path]:
+        return {file.stem: file for file in self.files}
+
     def alone(
         self, calculator: Calculator, *, seed: int, workdir: Path, tell: Tell = silent
     ) -> Measured:
@@ -135,7 +139,7 @@ class EquationOfState(AloneConfig):
                 name: {
                     "volume": one.minimum.volume,
                     "energy": one.minimum.energy,
-                    "floor": min(one.minimum.energy, float(np.nanmin(one.energies))),
+                    "floor": float(np.nanmin([one.minimum.energy, *one.energies])),
                 }
                 for name, one in found.items()
             },
@@ -143,11 +147,11 @@ class EquationOfState(AloneConfig):
 
     def _found(self, name: str, calculator: Calculator, volumes: FloatArray | None) -> _Found:
         crystals = self._family(name)
-        scan = scanned(crystals, calculator, guess=self.volume_guess)
+        named = name not in self._files
+        scan = scanned(crystals, calculator, guess=self.volume_guess if named else None)
         if scan.minimum is None:
-            raise MeasurementError(
-                f"{scan.no_minimum(name)}; give another volume_guess or leave it out"
-            )
+            hint = "give another volume_guess" if named else "scale it"
+            raise MeasurementError(f"{scan.no_minimum(name)}; {hint} or leave it out")
         minimum = scan.minimum
         if self.relax:
             crystals, minimum = settled(crystals, minimum, calculator, name=name)
@@ -164,11 +168,10 @@ class EquationOfState(AloneConfig):
         return _Found(minimum, volumes, energies, stiff)
 
     def _family(self, name: str) -> Family:
-        file = next((file for file in self.files if file.stem == name), None)
-        if file is None:
+        if name not in self._files:
             assert self.element is not None
             return family(self.element, cast(Lattice, name))
-        atoms = read_crystal(file)
+        atoms = read_crystal(self._files[name])
         own = atoms.get_volume() / len(atoms)
         return Family(name, at=partial(scaled, atoms), guess=own)
 
@@ -193,7 +196,7 @@ class EquationOfState(AloneConfig):
                 )
 
     def _size(self, name: str, volume: float) -> Iterator[Value]:
-        if name in get_args(Lattice) and (name != "hcp" or not self.relax):
+        if name not in self._files and (name != "hcp" or not self.relax):
             length = lattice_constant(cast(Lattice, name), volume)
             yield Value(f"{name} lattice constant", length, "Å")
         else:
