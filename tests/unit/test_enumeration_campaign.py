@@ -18,6 +18,8 @@ from athanor.query import Grade, Query
 from athanor.sample import Harvest, SamplerConfig, Stop
 from athanor.sample._batch import joined, run_each
 from athanor.sample.enumeration import EnumerationStart
+from athanor.suite.config import SuiteConfig
+from athanor.validate.hull import ConvexHull
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "silver_palladium.toml"
 POTENTIAL = LennardJones(frozenset({"Ar"}), cutoff=5.0, epsilon=0.01, sigma=3.4)
@@ -122,3 +124,8 @@ def test_the_example_covers_its_pool() -> None:
     assert max(map(len, candidates)) == config.start.max_atoms == 8
     assert config.cycle.trajectories * config.start.batch >= len(candidates)
     assert (config.cycle.trajectories - 1) * config.start.batch < len(candidates)
+    suite = SuiteConfig.read(EXAMPLE.with_name("silver_palladium_suite.toml"))
+    (hull,) = suite.properties
+    assert isinstance(hull, ConvexHull)
+    assert hull.enumeration is not None
+    assert hull.enumeration.model_copy(update={"batch": config.start.batch}) == config.start
