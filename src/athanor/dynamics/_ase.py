@@ -44,12 +44,13 @@ class AseEngine:
         # an exploding run overflows on its way to the next check, where it is found
         with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
+            guard = Guard(moving, leg)
             try:
-                guard = Guard(moving, leg)
                 dynamics = _integrator(moving, leg, rng)
                 for step in range(1, leg.steps + 1):
                     self._aim(dynamics, leg, step)
                     dynamics.step()
+                    guard.check_volume(moving, step)
                     if step % CHECK_EVERY == 0 or step % leg.every == 0 or step == leg.steps:
                         guard.check(moving, step)
                     if (
@@ -58,6 +59,10 @@ class AseEngine:
                         and self._show(moving, leg, step, watch)
                     ):
                         break
+            except ValueError:
+                # a cell of no volume is one of the things that ASE raises this for
+                guard.check_volume(moving, step)
+                raise
             except PropertyNotImplementedError as error:
                 raise MeasurementError(
                     f"the calculator has no stress, which a barostat needs ({error})"

@@ -14,8 +14,9 @@ from athanor.structure import bare, check_structure
 
 TOO_NEAR = 0.4
 """Å; a run that brings atoms so near is lost (the hydrogen molecule has 0.74)."""
-SOUGHT = 1.5
-"""Å; a search for neighbours within much less takes longer, as it sorts atoms into tiny boxes."""
+SOUGHT = 0.5
+"""Of the spacing of atoms: a search for neighbours within much less takes longer, as it sorts them
+into tiny boxes."""
 TOO_HOT = 20.0
 """Times the target; no start cools from so far, and no equilibrium is ever so hot."""
 HOTTEST = 1e5
@@ -118,6 +119,8 @@ class Guard:
         self._volume = abs(float(atoms.cell.volume))
         hottest = max(leg.ends or (0.0,))
         start = temperature_of(atoms, self._mobile)
+        spacing = (self._volume / len(atoms)) ** (1 / 3) if atoms.pbc.all() else 0.0
+        self._sought = max(1.0, SOUGHT * spacing)
         self._hottest = max(TOO_HOT * hottest, 2 * start) if leg.ends else HOTTEST
 
     def check(self, atoms: Atoms, step: int) -> None:
@@ -127,16 +130,17 @@ class Guard:
         temperature = temperature_of(atoms, self._mobile)
         if temperature > self._hottest:
             raise lost(step, f"it exploded to {temperature:.3g} K")
-        self._check_volume(atoms, step)
+        self.check_volume(atoms, step)
         try:
             check_structure(atoms)
-            shortest = shortest_below(atoms, SOUGHT)
+            shortest = shortest_below(atoms, self._sought)
         except StructureError as error:
             raise lost(step, str(error)) from error
         if shortest is not None and shortest < TOO_NEAR:
             raise lost(step, f"two atoms are {shortest:.2f} Å from each other")
 
-    def _check_volume(self, atoms: Atoms, step: int) -> None:
+    def check_volume(self, atoms: Atoms, step: int) -> None:
+        """Raise MeasurementError where the cell went out of all bounds."""
         if self._leg.pressure_GPa is None:
             return
         growth = abs(float(atoms.cell.volume)) / self._volume
