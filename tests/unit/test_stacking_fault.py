@@ -16,7 +16,8 @@ from athanor.calculator import calculator
 from athanor.errors import ConfigError, MeasurementError
 from athanor.oracle.lammps import LammpsOracleConfig
 from athanor.potentials.lj import LennardJones
-from athanor.validate import Measured, Quantity, kinds
+from athanor.validate import Measured, Quantity, Value, kinds
+from athanor.validate import stacking_fault as module
 from athanor.validate._slip import MJ_PER_M2, Slipping, Stack
 from athanor.validate.stacking_fault import StackingFault
 
@@ -202,6 +203,19 @@ def test_a_negative_fault_energy_is_remarked(tmp_path) -> None:
     assert numbers(found)["intrinsic stacking fault energy"] < 0
     assert "negative" in " ".join(found.notes)
     assert found.failures == ()
+
+
+def test_a_fault_that_is_no_minimum_is_remarked() -> None:
+    values = {
+        name: Value(name, value, "mJ/m²")
+        for name, value in (
+            ("intrinsic stacking fault energy", 90.0),
+            ("unstable stacking fault energy", 90.0),
+        )
+    }
+    (note,) = module._notes(values)
+    assert "no minimum of the slip path" in note
+    assert list(module._notes({})) == []
 
 
 # comparison

@@ -15,10 +15,10 @@ from ase.io import write
 from ase.optimize import BFGS
 
 from athanor.calculator import calculator
-from athanor.errors import MeasurementError
+from athanor.errors import MeasurementError, OracleError
 from athanor.oracle.lammps import LammpsOracleConfig
 from athanor.potentials.lj import LennardJones
-from athanor.validate import Measured, kinds
+from athanor.validate import Measured, _kept, kinds
 from athanor.validate import vacancy as module
 from athanor.validate._hops import hops
 from athanor.validate._lattice import crystal
@@ -247,6 +247,47 @@ def test_a_dip_between_the_ends_is_remarked() -> None:
     (note,) = module._dips(deep, "migration")
     assert note.startswith("Migration: between the ends lies a structure 50 meV lower")
     assert list(module._dips(np.array([0.0, 0.3, 0.5, 0.3, 0.0]), "migration")) == []
+
+
+def test_a_crystal_that_gains_by_losing_an_atom_is_remarked(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Missing, "formation", lambda self, atoms: -0.1)
+    found = measured(argon(), tmp_path, **FCC, width=7.0, migration=False)
+    assert "The crystal gains energy by losing an atom." in found.notes
+
+
+def test_dear_evaluations_are_kept_for_a_run_that_goes_on(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(_kept, "DEAR", 0.0)
+
+    class Counting(Calculator):
+        """Argon that is switched off after `most` evaluations, and counts them."""
+
+        implemented_properties = ("energy", "forces", "stress")
+
+        def __init__(self, most: float) -> None:
+            super().__init__()
+            self.count, self._most, self._inner = 0, most, argon()
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, list(properties), list(system_changes))
+            if self.count >= self._most:
+                raise OracleError("switched off")
+            self.count += 1
+            self._inner.calculate(self.atoms)
+            self.results = dict(self._inner.results)
+
+    whole, killed, after = Counting(np.inf), Counting(60), Counting(np.inf)
+    expected = measured(whole, tmp_path / "whole", **FCC, width=7.0)
+    assert measured(killed, tmp_path / "part", **FCC, width=7.0).failures == ("switched off",)
+    assert measured(after, tmp_path / "part", **FCC, width=7.0) == expected
+    assert killed.count == 60 < whole.count
+    # one that is damaged is evaluated again
+    assert after.count == whole.count - 60
+    files = sorted((tmp_path / "part" / "vacancy").glob("evaluation-*.json"))
+    for number, content in enumerate((b"{", b"[]", b'{"energy": [1]}', b'{"forces": [[0]]}')):
+        files[number].write_bytes(content)
+    again = Counting(np.inf)
+    assert measured(again, tmp_path / "part", **FCC, width=7.0) == expected
+    assert again.count == 4
 
 
 def test_a_compound_is_refused_with_the_reason(tmp_path) -> None:

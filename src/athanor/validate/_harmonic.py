@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +10,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.dft.kpoints import parse_path_string
 
-from athanor.data.durable import write_file
 from athanor.errors import MeasurementError
-from athanor.structure import FloatArray, bare, structure_id
+from athanor.structure import FloatArray, bare
 from athanor.validate._alone import Tell
 from athanor.validate._extra import extra
 from athanor.validate._spglib import asking
@@ -112,7 +109,6 @@ class Harmonic:
     Parameters
     ----------
     crystal : relaxed. length : least width of the supercell, Å. displacement : Å.
-    workdir : forces are kept here, for a run that is killed.
     """
 
     def __init__(
@@ -122,7 +118,6 @@ class Harmonic:
         *,
         length: float,
         displacement: float,
-        workdir: Path,
         tell: Tell,
     ) -> None:
         self._phonopy = _supercell(standard(crystal), length)
@@ -132,7 +127,7 @@ class Harmonic:
         forces = []
         for number, atoms in enumerate(moved):
             tell(0.1 + 0.8 * number / len(moved), f"displacement {number + 1} of {len(moved)}")
-            forces.append(_forces(atoms, calculator, workdir))
+            forces.append(_forces(atoms, calculator))
         with extra("phonopy"):
             self._phonopy.forces = forces
             self._phonopy.produce_force_constants(
@@ -193,20 +188,11 @@ def _atoms(given: Any) -> Atoms:
     return Atoms(given.symbols, cell=given.cell, scaled_positions=given.scaled_positions, pbc=True)
 
 
-def _forces(atoms: Atoms, calculator: Calculator, workdir: Path) -> FloatArray:
-    """Forces, eV/Å, calculated once for each structure."""
-    path = workdir / f"forces-{structure_id(atoms)}.json"
-    try:
-        known = np.array(json.loads(path.read_bytes()), float)
-    except (OSError, ValueError):
-        pass
-    else:
-        if known.shape == (len(atoms), 3):
-            return known
+def _forces(atoms: Atoms, calculator: Calculator) -> FloatArray:
+    """Forces, eV/Å; MeasurementError where one is not finite."""
     probe = bare(atoms)
     probe.calc = calculator
     forces = np.asarray(probe.get_forces(), float)
     if not np.isfinite(forces).all():
         raise MeasurementError("the forces of a displaced crystal are not finite")
-    write_file(path, json.dumps(forces.tolist()).encode())
     return forces

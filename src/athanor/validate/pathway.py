@@ -21,6 +21,7 @@ from athanor.structure import FloatArray, Frame, Labels
 from athanor.validate._alone import AloneConfig, Tell, silent
 from athanor.validate._contract import Quantity
 from athanor.validate._curves import line_of, rms_difference
+from athanor.validate._kept import Kept
 from athanor.validate._lattice import Lattice, check_element
 from athanor.validate._measured import Line, Measured, Panel, Value
 from athanor.validate._neb import between, climbed, energies_of
@@ -108,9 +109,10 @@ class Pathway(AloneConfig):
         FormatError for a file that cannot be read.
         """
         tell(0.0, "the images")
-        images = self._images(calculator)
+        kept = Kept(calculator, workdir)
+        images = self._images(kept)
         tell(0.5, "energies")
-        energies, failures = _energies(images, calculator)
+        energies, failures = _energies(images, kept)
         share = np.linspace(0, 1, len(images))
         each = 1000 / len(images[0])
         panels = {}

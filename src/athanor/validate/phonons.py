@@ -17,6 +17,7 @@ from athanor.validate._contract import Quantity
 from athanor.validate._crystal import OfCrystal
 from athanor.validate._curves import rms_difference
 from athanor.validate._harmonic import Harmonic, Route, standard
+from athanor.validate._kept import Kept
 from athanor.validate._measured import Line, Measured, Panel, Value
 
 MEV_PER_THZ = 1e15 * _hplanck / _e
@@ -60,12 +61,12 @@ class Phonons(OfCrystal, AloneConfig):
         Raises MeasurementError where there is no such crystal, MissingExtraError.
         """
         tell(0.0, "the crystal")
+        calculator = Kept(calculator, workdir)
         harmonic = Harmonic(
             self.crystal(calculator),
             calculator,
             length=self.length,
             displacement=self.displacement,
-            workdir=workdir,
             tell=tell,
         )
         tell(0.9, "bands and density of states")

@@ -18,6 +18,7 @@ from athanor.validate._alone import AloneConfig, Tell, silent
 from athanor.validate._contract import Quantity
 from athanor.validate._crystal import OfCrystal
 from athanor.validate._curves import line_of, rms_difference
+from athanor.validate._kept import Kept
 from athanor.validate._measured import Line, Measured, Panel, Value
 from athanor.validate._slip import MJ_PER_M2, Slipping, Stack
 
@@ -65,6 +66,7 @@ class StackingFault(OfCrystal, AloneConfig):
         self, calculator: Calculator, *, seed: int, workdir: Path, tell: Tell = silent
     ) -> Measured:
         """Measure; nothing is drawn. MeasurementError where there is no fcc crystal."""
+        calculator = Kept(calculator, workdir)
         crystal = self.crystal(calculator)
         a = float((4 * crystal.get_volume() / len(crystal)) ** (1 / 3))
         assert self.element is not None

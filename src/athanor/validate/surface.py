@@ -19,6 +19,7 @@ from athanor.errors import MeasurementError
 from athanor.structure import bare
 from athanor.validate._alone import AloneConfig, Tell, silent
 from athanor.validate._crystal import OfCrystal
+from athanor.validate._kept import Kept
 from athanor.validate._measured import Line, Measured, Panel, Value
 from athanor.validate._neb import energies_of
 from athanor.validate._relaxing import relaxed
@@ -82,6 +83,7 @@ class Surface(OfCrystal, AloneConfig):
     ) -> Measured:
         """Measure; nothing is drawn. MeasurementError where there is no such crystal."""
         tell(0.0, "the crystal")
+        calculator = Kept(calculator, workdir)
         crystal = self.crystal(calculator, cubic=self.lattice != "hcp")
         per_atom = float(energies_of([crystal], calculator)[0]) / len(crystal)
         values: list[Value] = []

@@ -16,6 +16,7 @@ from athanor.structure import FloatArray
 from athanor.validate._alone import AloneConfig, Tell, silent
 from athanor.validate._crystal import OfCrystal
 from athanor.validate._hops import Hop, hops
+from athanor.validate._kept import Kept
 from athanor.validate._measured import Line, Measured, Panel, Value
 from athanor.validate._missing import Missing
 from athanor.validate._neb import climbed
@@ -52,6 +53,7 @@ class Vacancy(OfCrystal, AloneConfig):
     ) -> Measured:
         """Measure; nothing is drawn. MeasurementError where there is no such crystal or site."""
         tell(0.0, "the crystal")
+        calculator = Kept(calculator, workdir)
         # cells near to cubes, and near to hexagonal ones for hcp
         crystal = self.crystal(calculator, cubic=self.lattice != "hcp")
         self._check(crystal)
