@@ -71,25 +71,25 @@ def read(found: Measured) -> Hull:
 def shared(mine: Hull, theirs: Hull, *, tie: float, same: bool) -> Iterator[Quantity]:
     """How many of the reference's ground states there are, and how many it does not have.
 
-    A ground state is the same where the composition is and, for the `same` candidates, one of those
-    within `tie` eV/atom of the lowest is the same; None judges where there is no reference.
+    Of the `same` candidates a ground state is there where it, or another of its composition within
+    `tie` eV/atom of it, is within `tie` of the other hull; of other candidates, where its
+    composition is a ground state.
     """
-    known = {formula(theirs.species, theirs.counts[i]): i for i in theirs.compounds}
-    found = {formula(mine.species, mine.counts[i]): i for i in mine.compounds}
-    met = [
-        name
-        for name in known.keys() & found.keys()
-        if not same or _near(mine, found[name], tie) & _near(theirs, known[name], tie)
-    ]
-    yield Quantity(
-        "ground states shared with the reference",
-        float(len(met)),
-        "",
-        float(len(known)),
-        passed=len(met) == len(known),
-    )
-    extra = len(found) - len(met)
+    known = len(theirs.compounds)
+    met = sum(_has(mine, theirs, i, tie=tie, same=same) for i in theirs.compounds)
+    extra = sum(not _has(theirs, mine, i, tie=tie, same=same) for i in mine.compounds)
+    name = "ground states shared with the reference"
+    yield Quantity(name, float(met), "", float(known), passed=met == known)
     yield Quantity("ground states the reference has not", float(extra), "", 0.0)
+
+
+def _has(hull: Hull, other: Hull, state: int, *, tie: float, same: bool) -> bool:
+    """Whether a hull has the ground state of the other."""
+    if same:
+        alike = list(_near(other, state, tie))
+        return bool((hull.above[alike] <= tie).any())
+    names = {formula(hull.species, hull.counts[i]) for i in hull.compounds}
+    return formula(other.species, other.counts[state]) in names
 
 
 def _near(hull: Hull, lowest: int, tie: float) -> set[int]:

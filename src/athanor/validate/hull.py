@@ -48,7 +48,9 @@ class ConvexHull(AloneConfig):
     steps: int = Field(default=500, ge=1)
     min_distance: float = Field(default=1.0, ge=0, description="Å; nearer atoms end a relaxation")
     tie: float = Field(
-        default=0.1, ge=0, description="meV/atom; candidates this near are the same ground state"
+        default=0.1,
+        ge=0,
+        description="meV/atom; candidates this near to a ground state, or a hull, are on it",
     )
 
     per_member: ClassVar[bool] = False
