@@ -14,6 +14,8 @@ from athanor.validate._displacement import STIRRED, stirring
 from athanor.validate._driven import Driver
 from athanor.validate._start import OfDynamics
 
+GENTLE_PS = 0.5
+"""Of the thermostat: friction of 2 per ps, some per cent of a liquid metal's own."""
 SIGNS = 20
 """Snapshots of a leg that nothing is measured in."""
 
@@ -49,6 +51,7 @@ class OfLiquid(OfDynamics):
             temperature_K,
             pressure_GPa=self.pressure_GPa,
             every=every,
+            thermostat_ps=GENTLE_PS,
         )
 
     @property
