@@ -29,9 +29,8 @@ MOVED = 0.25
 WENT_WRONG = {
     "steps": "did not come to rest within the steps",
     "stuck": "did not come to rest though no step led further down",
-    "min_dist": "had atoms fall on each other",
-    "grade": "was halted",
 }
+"""Ends of a relaxation that say nothing of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +143,7 @@ def static(pool: Pool, calculator: Calculator) -> tuple[FloatArray, tuple[str, .
 def _rested(atoms: Atoms, calculator: Calculator, options: RelaxOptions) -> Rested:
     evaluated = Evaluated(calculator)
     try:
-        # `relax` asks for nothing but predictions
-        found = relax(atoms, evaluated, options=options)  # type: ignore[arg-type]
+        found = relax(atoms, evaluated, options=options)  # type: ignore[arg-type] # only predicts
     except UnknownElementError:
         raise
     except AthanorError as error:
