@@ -5,7 +5,7 @@
 Runs the campaign of examples/silver_palladium.toml, relaxes all its candidates with the learnt
 potential and with the oracle, counting the oracle's evaluations, and compares the two hulls. All is
 kept in FOLDER: the same line goes on where it was stopped. The record and a picture beside it are
-written at the end. About an hour on one core.
+written at the end. Half an hour on one core.
 """
 
 from __future__ import annotations
