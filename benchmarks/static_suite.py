@@ -3,8 +3,8 @@
     python benchmarks/static_suite.py POTENTIAL WORKING_FOLDER [--species Al] [--out FILE]
 
 POTENTIAL is one of aluminium; a campaign's folder will do. Measured in a new folder below
-WORKING_FOLDER with as many processes as the suite file says, without a reference. The record holds the
-elapsed time, the processor time of everything, and that of each property.
+WORKING_FOLDER with as many processes as the suite file says, without a reference. The record holds
+the elapsed time, the processor time of everything, and that of each property.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ani_systems import machine
+
 from athanor.suite import Subject, SuiteConfig, run
 
 SUITE = Path(__file__).resolve().parents[1] / "examples" / "metal.toml"
