@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from athanor.data.durable import make_folder, write_file
 from athanor.errors import AthanorError
 from athanor.validate._contract import FAILED, PropertyConfig, PropertyResult, Quantity
 from athanor.validate._measured import Line, Measured, Panel, Value
+from athanor.validate._part import part_of
 
 Tell = Callable[[float, str], None]
 """Called with the share done (0 to 1) and what is being done."""
@@ -127,8 +127,8 @@ class AloneConfig(PropertyConfig):
             if not theirs.failures:
                 write_file(kept, json.dumps(theirs.plain()).encode())
         # a workdir is the reference's: two potentials must not find each other's parts in it
-        with TemporaryDirectory(dir=workdir) as part:
-            mine = self.attempt(potential, seed=seed, workdir=Path(part))
+        with part_of(workdir, potential) as part:
+            mine = self.attempt(potential, seed=seed, workdir=part)
         return self.joined(mine, theirs)
 
     def joined(self, mine: Measured, theirs: Measured | None) -> PropertyResult:

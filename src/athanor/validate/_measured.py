@@ -27,6 +27,10 @@ class Value:
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
             raise ValueError(f"{self.name} is {self.value}; a measured value is finite")
+        # plain numbers: verdicts on NumPy's are no JSON
+        object.__setattr__(self, "value", float(self.value))
+        if self.uncertainty is not None:
+            object.__setattr__(self, "uncertainty", float(self.uncertainty))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -36,6 +35,7 @@ from athanor.validate._along import Along, errors_of
 from athanor.validate._cna import KINDS, crystal_fractions
 from athanor.validate._course import TIME, course_panels
 from athanor.validate._driven import Driver, Track, joined
+from athanor.validate._part import part_of
 from athanor.validate._start import OfDynamics, plain_structure, structure_of
 
 MOLTEN = 0.5
@@ -120,9 +120,8 @@ class Heating(OfDynamics, AloneConfig):
         self, potential: Calculator, reference: Calculator, *, seed: int, workdir: Path
     ) -> PropertyResult:
         """Heat with the potential; the reference is asked along the same run, it makes none."""
-        make_folder(workdir)
-        with TemporaryDirectory(dir=workdir) as part:
-            mine = self.attempt(potential, seed=seed, workdir=Path(part))
+        with part_of(workdir, potential) as part:
+            mine = self.attempt(potential, seed=seed, workdir=part)
         if self.oracle is not None or "frames" not in mine.data:
             return self.joined(mine, None)
         own = Along.read(mine.data["along"])
