@@ -247,7 +247,7 @@ def test_velocities_that_fall_nowhere_are_no_melting_point() -> None:
         drift = 0.5 if temperature > 990.0 else -0.5
         return wandering(temperature, drift, np.random.default_rng(number), samples=30)
 
-    with pytest.raises(MeasurementError, match="no line of growth|no bracket"):
+    with pytest.raises(MeasurementError, match=r"no line of growth|no bracket"):
         search(grow, aim(runs=12, half_width=0.5))
 
 

@@ -22,9 +22,10 @@ def orthogonal(crystal: Atoms) -> Atoms:
     The cell itself where it is one, else the conventional one (spglib), doubled where it is
     hexagonal. Raises MeasurementError for a monoclinic or triclinic crystal.
     """
-    for cell in (crystal, *_conventional(crystal)):
+    for make in (bare, _conventional):
+        cell = make(crystal)
         for doubled in (np.eye(3), np.array([[1, 0, 0], [1, 2, 0], [0, 0, 1]])):
-            found = _aligned(make_supercell(cell, doubled))
+            found = None if cell is None else _aligned(make_supercell(cell, doubled))
             if found is not None:
                 return found
     raise MeasurementError(
@@ -46,15 +47,16 @@ def _aligned(atoms: Atoms) -> Atoms | None:
     return turned
 
 
-def _conventional(crystal: Atoms) -> list[Atoms]:
+def _conventional(crystal: Atoms) -> Atoms | None:
+    given = (np.asarray(crystal.cell), crystal.get_scaled_positions(), crystal.numbers)
     with extra("spglib"):
         import spglib
-    given = (np.asarray(crystal.cell), crystal.get_scaled_positions(), crystal.numbers)
-    found = spglib.standardize_cell(given, to_primitive=False, no_idealize=False, symprec=1e-3)
+
+        found = spglib.standardize_cell(given, to_primitive=False, symprec=1e-3)
     if found is None:
-        return []
+        return None
     cell, positions, numbers = found
-    return [Atoms(numbers=numbers, scaled_positions=positions, cell=cell, pbc=True)]
+    return Atoms(numbers=numbers, scaled_positions=positions, cell=cell, pbc=True)
 
 
 def repeats(unit: Atoms, atoms: int, elongation: float) -> tuple[int, int, int]:

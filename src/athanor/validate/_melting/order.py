@@ -20,8 +20,9 @@ LEAST_SEPARATION = 4.0
 """Distance of the two phases' means over their mean spread; fcc against its melt has about 10."""
 STRANGE = 2.5
 """Standard deviations of one atom by which the crystal's order may move before it is another."""
-LEAST_CRYSTAL, FEWEST_DEEP = 0.35, 20
-"""Share of the box, and atoms deep in it, that a crystal needs to be recognised."""
+REMOTE, FEWEST_DEEP = 2.5, 40
+"""Mean distances of atoms that what is deep in a crystal is from its interfaces, and how many
+atoms are needed there to recognise it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,13 @@ class Fingerprint:
     def is_another(self, atoms: Atoms, solid: NDArray[np.bool_], temperature: float) -> bool:
         """Whether the crystal along z of a box, the atoms `solid`, is another one.
 
-        Only its inner half is looked at: order near an interface is not that of the crystal. A box
-        with little crystal says nothing.
+        Only its inner half is looked at: order near an interface is not that of the crystal. A
+        crystal that is thin says nothing.
         """
         inner = deep(atoms, solid)
-        if solid.mean() < LEAST_CRYSTAL or inner.sum() < FEWEST_DEEP:
+        away = solid.mean() / 4 * atoms.cell.lengths()[2]
+        spacing = (atoms.get_volume() / len(atoms)) ** (1 / 3)
+        if away < REMOTE * spacing or inner.sum() < FEWEST_DEEP:
             return False
         expected = np.add(self.values, np.multiply(self.slopes, temperature - self.temperature))
         moved = np.abs(np.median(_prints(atoms)[inner], axis=0) - expected)

@@ -160,8 +160,9 @@ def _coexisting(task: Task, melts_at: float, molten: Atoms, guess: float) -> tup
     """A box of two phases at the guess, which is mended as long as one of them goes at once."""
     tried: list[tuple[float, float]] = []
     while len(tried) < TRIES:
+        task.tell(0.1 + 0.02 * len(tried), f"crystal and liquid at {guess:.0f} K")
         setting = _setting(task, melts_at, molten, guess)
-        task.tell(0.2, f"the box of two phases at {guess:.0f} K")
+        task.tell(0.11 + 0.02 * len(tried), f"the box of two phases at {guess:.0f} K")
         make = partial(two_phases, setting)
         part = kept(task.folder, f"two phases at {guess:.3f} K", make)
         share = float(part.data["share"])
@@ -207,7 +208,6 @@ def _guess(
 
 def _setting(task: Task, melts_at: float, molten: Atoms, guess: float) -> Setting:
     """The pure phases at the guess, the order that tells them apart, the crystal's expansion."""
-    task.tell(0.1, f"crystal and liquid at {guess:.0f} K")
     steps = max(1, task.plan.steps // 4)
     solid, liquid = pure_phases(task, molten, guess, steps)
     cold = _solid(task, COLDER * guess, steps)

@@ -14,6 +14,8 @@ SURE = 2.0
 """Standard errors of a velocity that say which side grows."""
 BROAD = 0.02
 """Relative: while one bracket is wider than this, the next run is within it."""
+FEWEST_NEAR = 2
+"""Runs near the melting point that are enough to know the noise from."""
 NEAR = (0.004, 0.012)
 """Least and largest relative distance of a refining run from the melting point found so far."""
 
@@ -73,9 +75,12 @@ class Evidence:
     @classmethod
     def of(cls, runs: Sequence[Growth], aim: Aim) -> Self:
         """Weigh all runs anew: each one more tells better how much noise there is in all."""
-        long = [run for run in runs if run.measurable]
-        noise = noise_of(long) if long else None
-        speeds = {id(run): velocity_of(run, noise) for run in long} if noise else {}
+        speeds, crossing = _weighed(runs, runs, aim)
+        if crossing is not None:
+            # fast interfaces are jerky: the noise is that of those near the melting point
+            centre = crossing.temperature
+            near = [run for run in runs if abs(run.temperature / centre - 1) <= aim.window]
+            speeds, crossing = _weighed(runs, near, aim)
         sides: dict[int, list[float]] = {1: [], -1: [], 0: []}
         for run in runs:
             # a run that filled its box says which way, however short
@@ -85,13 +90,26 @@ class Evidence:
                 sign = 1 if speed.value > 0 else -1
             sides[sign].append(run.temperature)
         velocities = tuple(speeds.values())
-        crossing = crossing_of(velocities, confidence=aim.confidence, window=aim.window)
         return cls(tuple(runs), velocities, crossing, tuple(sides[1]), tuple(sides[-1]))
 
     @property
     def tried(self) -> tuple[float, ...]:
         """Temperatures of all runs."""
         return tuple(run.temperature for run in self.runs)
+
+
+def _weighed(
+    runs: Sequence[Growth], near: Sequence[Growth], aim: Aim
+) -> tuple[dict[int, Velocity], Crossing | None]:
+    """Velocities by the identity of their runs, with the noise of those near, and the crossing."""
+    long = [run for run in runs if run.measurable]
+    quiet = [run for run in near if run.measurable]
+    if not long:
+        return {}, None
+    noise = noise_of(quiet if len(quiet) >= FEWEST_NEAR else long)
+    speeds = {id(run): velocity_of(run, noise) for run in long}
+    found = crossing_of(list(speeds.values()), confidence=aim.confidence, window=aim.window)
+    return speeds, found
 
 
 def search(grow: Callable[[float, int], Growth], aim: Aim) -> Found:
