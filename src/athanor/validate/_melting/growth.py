@@ -27,12 +27,14 @@ class Growth:
     interval : ps between samples.
     position : (n,) thickness of the crystal over its two sides, Å: how far each interface came.
     end : the phase that filled the box so that the run was ended; "" where none did.
+    another : whether the crystal at its end was another one than the one asked about.
     """
 
     temperature: float
     interval: float
     position: tuple[float, ...]
     end: End = ""
+    another: bool = False
 
     @property
     def time(self) -> float:

@@ -29,8 +29,8 @@ SAMPLES = 120
 """Of the share of crystal in one run."""
 PIECES = 4
 """Of a run, each kept: what a killed run loses is one of them."""
-SETTLING = 0.1
-"""Of a run, before it is sampled: heat and cell come to the new temperature."""
+SETTLING, LEAST_SETTLING = 0.1, 1000
+"""Of a run, and steps at least, before it is sampled: heat and cell come to the temperature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ class Setting:
     melts_at: float
     steps: int
     seed: int
+
+    @property
+    def settling(self) -> int:
+        """Steps before a run is sampled, and of each leg that makes a box."""
+        return max(LEAST_SETTLING, round(SETTLING * self.steps))
 
     def lengths(self, temperature: float) -> FloatArray:
         """(3,) of the whole crystalline box at a temperature, free of stress, Å."""
@@ -89,7 +94,7 @@ def two_phases(setting: Setting) -> Part:
     momenta = molten.get_momenta()
     momenta[lower] = part.get_momenta()
     molten.set_momenta(momenta)
-    leg = setting.clock.leg(max(1, round(SETTLING * setting.steps)), temperature, axes="z")
+    leg = setting.clock.leg(setting.settling, temperature, axes="z")
     both = setting.engine.run(molten, leg, seed=drawn(setting.seed, "joining"))
     share = setting.order.solid_fraction(both)
     return Part({"share": share}, (both,))
@@ -98,7 +103,7 @@ def two_phases(setting: Setting) -> Part:
 def _molten(setting: Setting, box: Atoms, lower: NDArray[np.bool_]) -> Atoms:
     """The box with its upper half molten at constant volume and cooled again, the lower at rest."""
     temperature, hot = setting.solids[0].temperature, HOTTER * setting.melts_at
-    steps = max(1, round(SETTLING * setting.steps))
+    steps = setting.settling
     for attempt in range(TRIES):
         seeds = [drawn(setting.seed, word, attempt) for word in ("melting", "cooling")]
         options = {"frozen": lower, "pressure_GPa": None}
@@ -121,8 +126,7 @@ def run_at(setting: Setting, start: Atoms, temperature: float, number: int, fold
     """One two-phase run; its pieces are kept in `folder`.
 
     Cross-section and length follow the crystal's thermal expansion from `start`; then only the
-    length is free. It ends early where one phase has nearly filled the box. Raises MeasurementError
-    where the crystal that grows is another one.
+    length is free. It ends early where one phase has nearly filled the box.
     """
     base = setting.solids[0].temperature
     ratio = setting.lengths(temperature) / setting.lengths(base)
@@ -142,13 +146,9 @@ def run_at(setting: Setting, start: Atoms, temperature: float, number: int, fold
         end = part.data["end"]
         if end:
             break
-    if setting.fingerprint.is_another(atoms, setting.order.solid_atoms(atoms), temperature):
-        raise MeasurementError(
-            f"what grows at {temperature:.0f} K is another crystal than the one given: its bond "
-            "order is not that of the pure crystal; give the crystal that freezes from the liquid"
-        )
     positions = tuple(setting.thickness(atoms, share) for share in shares)
-    return Growth(temperature, interval, positions, end)
+    another = setting.fingerprint.is_another(atoms, setting.order.solid_atoms(atoms), temperature)
+    return Growth(temperature, interval, positions, end, another)
 
 
 def _piece(
@@ -159,7 +159,7 @@ def _piece(
     def make() -> Part:
         clock, moving = setting.clock, atoms
         if place[1] == 0:
-            leg = clock.leg(max(1, round(SETTLING * setting.steps)), temperature, axes="z")
+            leg = clock.leg(setting.settling, temperature, axes="z")
             moving = setting.engine.run(moving, leg, seed=drawn(setting.seed, "settling", *place))
         shares = [setting.order.solid_fraction(moving)] if place[1] == 0 else []
 

@@ -34,7 +34,7 @@ BULK = 500
 """Atoms of the boxes of one phase."""
 COLDER = 0.92
 """Of the guess: the crystal's other temperature, for its thermal expansion."""
-RANGE = (0.5, 1.2)
+RANGE = (0.4, 1.1)
 """Of the temperature at which a perfect crystal melts: where the melting point is looked for."""
 ELONGATION = 2.5
 PREPARED = (0.3, 0.7)
@@ -143,6 +143,7 @@ def melting_at(
         return run_at(setting, start, temperature, number, task.folder)
 
     found = search(grow, aim)
+    _same_crystal(found, aim)
     task.tell(0.92, f"both phases at {found.crossing.temperature:.1f} K")
     solid, liquid = pure_phases(task, molten, found.crossing.temperature, task.plan.steps)
     return Melting(
@@ -154,6 +155,21 @@ def melting_at(
         atoms=len(start),
         molten=molten,
     )
+
+
+def _same_crystal(found: Found, aim: Aim) -> None:
+    """Raise MeasurementError where most runs near the melting point ended with another crystal.
+
+    Far below it a crystal grows so fast that its defects say nothing.
+    """
+    melts = found.crossing.temperature
+    near = [run for run in found.runs if abs(run.temperature / melts - 1) <= aim.window]
+    if sum(run.another for run in near) > len(near) / 2:
+        raise MeasurementError(
+            f"what lives beside the liquid at {melts:.0f} K is another crystal than the one given: "
+            "its bond order is not that of the pure crystal; give the crystal that freezes from "
+            "the liquid"
+        )
 
 
 def _coexisting(task: Task, melts_at: float, molten: Atoms, guess: float) -> tuple[Setting, Atoms]:

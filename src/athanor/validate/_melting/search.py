@@ -93,6 +93,20 @@ class Evidence:
         return cls(tuple(runs), velocities, crossing, tuple(sides[1]), tuple(sides[-1]))
 
     @property
+    def bracket(self) -> tuple[float, float] | None:
+        """Temperatures around the melting point, None as long as one of them is missing.
+
+        Where no single run is sure, all together are once the whole interval is between them.
+        """
+        if self.growing and self.melting:
+            low, high = sorted((max(self.growing), min(self.melting)))
+            return low, high
+        found = self.crossing
+        if found is None or not min(self.tried) <= found.low < found.high <= max(self.tried):
+            return None
+        return found.low, found.high
+
+    @property
     def tried(self) -> tuple[float, ...]:
         """Temperatures of all runs."""
         return tuple(run.temperature for run in self.runs)
@@ -137,9 +151,9 @@ def search(grow: Callable[[float, int], Growth], aim: Aim) -> Found:
 
 
 def _bracketed(evidence: Evidence, aim: Aim) -> Crossing | None:
-    """The crossing, where it is within the range and something grew and something melted."""
+    """The crossing, where it is within the range and there is a bracket."""
     crossing = evidence.crossing
-    if crossing is None or not (evidence.growing and evidence.melting):
+    if crossing is None or evidence.bracket is None:
         return None
     return crossing if aim.lowest <= crossing.temperature <= aim.highest else None
 
@@ -148,9 +162,9 @@ def next_temperature(evidence: Evidence, aim: Aim) -> float:
     """Where to run next; MeasurementError where the range or the bracket is used up."""
     if not evidence.runs:
         return aim.guess
-    if not (evidence.growing and evidence.melting):
+    if evidence.bracket is None:
         return _outwards(evidence, aim)
-    low, high = sorted((max(evidence.growing), min(evidence.melting)))
+    low, high = evidence.bracket
     if evidence.crossing is None:
         return _between(evidence, low, high)
     middle = min(max(evidence.crossing.temperature, low), high)
