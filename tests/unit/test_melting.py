@@ -359,7 +359,7 @@ def test_lennard_jones_melts_where_it_should(tmp_path, monkeypatch) -> None:
         lattice="fcc",
         atoms=400,
         steps=3000,
-        half_width_K=8.0,
+        half_width_K=12.0,
         runs=12,
     )
     found = config.attempt(oracle.calculator(workdir=tmp_path), seed=1, workdir=tmp_path)
