@@ -24,6 +24,8 @@ SAMPLES = [
     errors.FitError("a sentence"),
     errors.OracleError("not converged", retry=True),
     errors.LimitReached("a sentence"),
+    errors.MeasurementError("a sentence"),
+    errors.ValidationFailed("a sentence"),
 ]
 
 
