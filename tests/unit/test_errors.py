@@ -66,5 +66,6 @@ def test_an_oracle_error_says_whether_to_try_again() -> None:
 
 def test_exit_codes() -> None:
     assert {type(error).__name__: error.exit_code for error in SAMPLES if error.exit_code != 1} == {
-        "LimitReached": 2
+        "LimitReached": 2,
+        "ValidationFailed": 2,
     }
