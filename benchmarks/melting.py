@@ -55,7 +55,7 @@ REACH = 6.0
 """Cutoff in units of sigma."""
 TRIPLE_POINT = 0.694
 """Mastny and de Pablo, J. Chem. Phys. 127, 104504 (2007), without a cutoff."""
-LONG_REPEATS, LONG_STEPS, LONG_PIECES = (9, 9, 20), 4000, 16
+LONG_REPEATS, LONG_STEPS, LONG_PIECES = (9, 9, 20), 4000, 24
 PUBLISHED_K = 926.0
 """Mendelev et al., Philos. Mag. 88, 1723 (2008)."""
 SEED = 6
@@ -64,7 +64,7 @@ ARGON = MeltingPoint(
     element="Ar", lattice="fcc", atoms=1400, steps=20_000, timestep_fs=10.0, half_width_K=0.7
 )
 ALUMINIUM = MeltingPoint(
-    element="Al", lattice="fcc", atoms=2000, steps=16_000, timestep_fs=2.5, half_width_K=5.0
+    element="Al", lattice="fcc", atoms=2000, steps=16_000, timestep_fs=2.5, half_width_K=4.0
 )
 
 
