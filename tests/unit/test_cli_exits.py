@@ -18,7 +18,7 @@ from athanor.cli.verbs import build
 from athanor.errors import AthanorError, LimitReached
 
 CAMPAIGN = {"init", "run", "status", "kinds", "report"}
-FILES = {"fit", "errors", "evaluate", "grade", "select", "relax", "mindist", "convert"}
+FILES = {"fit", "errors", "evaluate", "grade", "select", "relax", "mindist", "convert", "validate"}
 VERBS = sorted(CAMPAIGN | FILES)
 
 
