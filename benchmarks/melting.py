@@ -56,8 +56,8 @@ REACH = 6.0
 TRIPLE_POINT = 0.694
 """Mastny and de Pablo, J. Chem. Phys. 127, 104504 (2007), without a cutoff."""
 LONG_REPEATS, LONG_STEPS, LONG_PIECES = (9, 9, 20), 4000, 24
-PUBLISHED_K = 926.0
-"""Mendelev et al., Philos. Mag. 88, 1723 (2008)."""
+PUBLISHED_K = 925.0
+"""Of this potential, by Smith et al. (2021), section III.D: about 925 K."""
 SEED = 6
 
 ARGON = MeltingPoint(

@@ -10,10 +10,11 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
-from athanor.campaign.events import TaskFailed, TaskFinished
-from athanor.campaign.journal import NAME, read_journal
+from athanor.campaign.events import CampaignStarted, TaskFailed, TaskFinished
+from athanor.campaign.journal import NAME, Journal, read_journal
+from athanor.campaign.sections import CampaignSection
 from athanor.cli import main
-from athanor.errors import ConfigError, FolderError
+from athanor.errors import ConfigError, FolderError, FormatError
 from athanor.potentials.lj import LennardJones
 from athanor.suite import Subject, SuiteConfig, run
 from athanor.suite.runner import tasks_of
@@ -150,7 +151,7 @@ def test_a_property_of_two_needs_a_reference(place: Path) -> None:
     [
         ("", r"there is no section \[\[property\]\]"),
         ("[property]\nkind = 'eos'\n", r"write each property as a section \[\[property\]\]"),
-        ("[suit]\n" + EOS, r"unknown section \[suit\], did you mean|unknown section \[suit\]"),
+        ("[suit]\n" + EOS, r"unknown section \[suit\] \(did you mean 'suite'\?\)"),
         (EOS.replace("eos", "eso"), r"\[\[property\]\] number 1: there is no kind 'eso'"),
         ("[suite]\nworkers = 0\n" + EOS, r"\[suite\].*workers"),
     ],
@@ -217,6 +218,44 @@ def test_a_baseline_says_what_got_worse(place: Path, capsys: pytest.CaptureFixtu
     told = json.loads(old.read_text())["regressions"]["worse"]
     assert any(LATTICE_CONSTANT in sentence for sentence in told)
     assert "worse" in (place / "metal.athanor" / "report.html").read_text()
+
+
+def test_how_a_suite_stands(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["validate", "emt.toml", "--suite", "metal.toml"])
+    capsys.readouterr()
+    assert main(["status", "metal.athanor"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("metal: measured; 1 measurement kept")
+    assert LATTICE_CONSTANT in said
+    assert main(["status", "metal.athanor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["summary"] == json.loads((place / "metal.athanor" / "suite.json").read_text())
+    (place / "metal.athanor" / "suite.json").unlink()
+    assert main(["status", "metal.athanor"]) == 0
+    assert "unfinished" in capsys.readouterr().out
+    assert main(["report", "metal.athanor"]) == 1
+    assert "is not there yet" in capsys.readouterr().err
+
+
+def test_a_campaign_s_folder_is_no_suite_s(place: Path) -> None:
+    section = CampaignSection(name="c")
+    with Journal(place / "journal.jsonl") as journal:
+        journal.append(CampaignStarted(0.0, section.name, section.seed, "", {}))
+    (place / "c").mkdir()
+    (place / "journal.jsonl").rename(place / "c" / NAME)
+    before = (place / "c" / NAME).read_bytes()
+    with pytest.raises(FolderError, match="it holds a campaign"):
+        run(on(EOS, "emt.toml"), place / "c")
+    assert (place / "c" / NAME).read_bytes() == before
+
+
+def test_a_damaged_measurement_is_named(place: Path) -> None:
+    config = on(EOS, "emt.toml")
+    run(config, place / "s")
+    (path,) = (place / "s" / "artefacts").glob("*/measured.json")
+    path.write_text("{")
+    with pytest.raises(FormatError, match=r"measured\.json.*cannot be read"):
+        run(config, place / "s")
 
 
 def test_a_wrong_baseline_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ PROPERTY = "property.json"
 
 def write_property(folder: Path, result: PropertyResult) -> None:
     """Keep a result in a folder; FolderError when it cannot be written."""
-    write_file(folder / PROPERTY, json.dumps(asdict(result), default=_plain).encode())
+    write_file(folder / PROPERTY, json_bytes(asdict(result)))
 
 
 def read_property(folder: Path) -> PropertyResult:
@@ -30,6 +30,11 @@ def read_property(folder: Path) -> PropertyResult:
         return PropertyResult(**{**data, "quantities": quantities, "notes": tuple(data["notes"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(path, None, f"this artefact cannot be read ({error})") from None
+
+
+def json_bytes(data: Any) -> bytes:
+    """Data as JSON, NumPy values as plain ones; TypeError for anything else."""
+    return json.dumps(data, default=_plain).encode()
 
 
 def _plain(value: Any) -> Any:

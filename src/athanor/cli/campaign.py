@@ -171,7 +171,14 @@ def _ending(state: Any, folder: Path) -> str:
 
 
 def status(folder: FolderArgument, json_: JsonOption = False) -> None:
-    """Show how a campaign stands."""
+    """Show how a campaign or a suite stands."""
+    from athanor.suite.folder import is_suite
+
+    if is_suite(folder):
+        from athanor.cli.validate import show_standing
+
+        show_standing(folder, as_json=json_)
+        return
     from athanor.distil.folder import distillation
 
     if (distilled := distillation(folder)) is not None:

@@ -79,6 +79,23 @@ def validate(
     _conclude(found, place)
 
 
+def show_standing(folder: Path, *, as_json: bool) -> None:
+    """Print how a suite stands: the table of its last whole run, and what it does now."""
+    from athanor.suite.folder import standing
+
+    found = standing(folder)
+    if as_json:
+        print(json.dumps(found, indent=2, allow_nan=False))
+        return
+    summary, process = found["summary"], found["running"]
+    word = "unfinished" if summary is None else "measured"
+    if process is not None:
+        word = f"running as process {process}"
+    print(f"{found['name']}: {word}; {counted(found['measured'], 'measurement')} kept")
+    if summary is not None:
+        _show(summary)
+
+
 def _config(
     suite: Path, potentials: list[str], against: str | None, species: tuple[str, ...] | None
 ) -> Any:

@@ -20,6 +20,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from pydantic import Field, field_validator, model_validator
 
 from athanor.component import nearest
+from athanor.data.species import distinct_elements
 from athanor.errors import ConfigError, InputError, LabelError, OracleError
 from athanor.oracle import OracleConfig
 from athanor.oracle._lammps import Engine, Settings, require_extra
@@ -181,12 +182,7 @@ class LammpsOracleConfig(OracleConfig):
     @field_validator("species")
     @classmethod
     def _elements(cls, species: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in species:
-            if symbol == "X" or symbol not in atomic_numbers:
-                raise ValueError(f"there is no element {symbol!r}{nearest(symbol, atomic_numbers)}")
-        if len(set(species)) < len(species):
-            raise ValueError(f"{', '.join(species)} names an element twice; name each once")
-        return species
+        return distinct_elements(species)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

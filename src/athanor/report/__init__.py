@@ -15,10 +15,12 @@ def report_of(folder: Path) -> str:
     """
     # matplotlib and jinja2 take a second to import, which only a report should cost
     from athanor.distil.folder import distillation
-    from athanor.suite.runner import SUMMARY
+    from athanor.suite.folder import is_suite, read_summary
 
-    if (folder / SUMMARY).is_file():
-        return _suite_report(folder / SUMMARY)
+    if is_suite(folder):
+        from athanor.report.suite import render_suite
+
+        return render_suite(read_summary(folder))
     if (found := distillation(folder)) is not None:
         from athanor.report.distilled import distilled_report
 
@@ -27,17 +29,3 @@ def report_of(folder: Path) -> str:
     from athanor.report.page import render
 
     return render(content_of(folder))
-
-
-def _suite_report(summary: Path) -> str:
-    """The page of what a suite wrote."""
-    import json
-
-    from athanor.errors import FormatError
-    from athanor.report.suite import render_suite
-
-    try:
-        data = json.loads(summary.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FormatError(summary, None, f"this summary cannot be read ({error})") from None
-    return render_suite(data, where=summary)

@@ -11,11 +11,11 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from athanor.component import nearest, require_libraries
+from athanor.component import require_libraries
 from athanor.data.lattice import reduced
+from athanor.data.species import distinct_elements
 from athanor.errors import ConfigError
 from athanor.sample._listed import ListedStart
 from athanor.sample._parents import Parent, parent, usual_volume
@@ -64,12 +64,7 @@ class EnumerationStart(ListedStart):
     @field_validator("species")
     @classmethod
     def _elements(cls, species: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in species:
-            if symbol == "X" or symbol not in atomic_numbers:
-                raise ValueError(f"there is no element {symbol!r}{nearest(symbol, atomic_numbers)}")
-        if len(set(species)) < len(species):
-            raise ValueError(f"{', '.join(species)} names an element twice; name each once")
-        return species
+        return distinct_elements(species)
 
     @model_validator(mode="after")
     def _sized(self) -> Self:

@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from athanor.campaign.bench import Bench, Maker
+from athanor.campaign.measured import json_bytes
 from athanor.campaign.tasks import Task
 from athanor.data.durable import make_folder, write_file
 from athanor.errors import AthanorError
@@ -47,7 +46,7 @@ class SuiteBench(Bench):
             data, failures = found.plain(), len(found.failures)
         else:
             data, failures = self._compare(item, task, mine, seed=seed, work=work)
-        write_file(part / MEASURED, json.dumps(data, default=_plain).encode())
+        write_file(part / MEASURED, json_bytes(data))
         return {"failures": failures}
 
     def _compare(
@@ -79,10 +78,3 @@ def _teller(work: Path) -> Tell:
             lines.write(json.dumps(record) + "\n")
 
     return tell
-
-
-def _plain(value: Any) -> Any:
-    """NumPy values as plain ones."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is not plain data")

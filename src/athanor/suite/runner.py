@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from athanor.campaign.state import State
 from athanor.campaign.steps import Done, Work
 from athanor.campaign.tasks import Task
 from athanor.data.durable import write_file
+from athanor.errors import FolderError
 from athanor.suite.baseline import worse
 from athanor.suite.bench import SuiteBench
 from athanor.suite.config import SuiteConfig
@@ -24,6 +26,8 @@ from athanor.suite.summary import summary
 from athanor.validate import AloneConfig, PropertyConfig
 
 SUMMARY = "suite.json"
+LEVEL = "suite"
+"""What a suite's journal says in place of a level of theory; no campaign goes on from it."""
 
 
 def run(
@@ -50,7 +54,9 @@ def run(
     refuse_foreign(folder)
     with only_writer(folder), Journal(folder / JOURNAL) as journal:
         driver = _Suite(config, folder, journal, progress)
-        driver.run("")
+        if journal.events and driver.state.level != LEVEL:
+            raise FolderError(f"{folder}: it holds a campaign; give the suite a folder of its own")
+        driver.run(LEVEL)
         found = summary(config, driver.tasks, driver.artefacts)
         if baseline is not None:
             found["regressions"] = worse(config, found, baseline)
@@ -107,8 +113,9 @@ class _Suite(Driver[SuiteConfig]):
     LOSABLE = frozenset({"measure"})
     CHANGEABLE = ("",)
 
-    @property
+    @cached_property
     def tasks(self) -> list[Task]:
+        """What is asked for, with the files as they were when the run began."""
         return tasks_of(self.config)
 
     def run(self, level: str) -> State:
@@ -118,9 +125,8 @@ class _Suite(Driver[SuiteConfig]):
         return super().run(level)
 
     def plan(self) -> object:
-        tasks = self.tasks
-        pending = self.state.pending(tasks)
-        return Work(0, "measure", pending, len(tasks)) if pending else Done()
+        pending = self.state.pending(self.tasks)
+        return Work(0, "measure", pending, len(self.tasks)) if pending else Done()
 
     def take(self, step: Any) -> None:
         raise TypeError(f"a suite has no step {step!r}")

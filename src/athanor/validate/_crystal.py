@@ -14,20 +14,15 @@ from athanor.component import Component
 from athanor.errors import MeasurementError
 from athanor.structure import bare, check_structure
 from athanor.validate._family import scanned
-from athanor.validate._lattice import PER_CUBE, Lattice, check_element, crystal, family
-from athanor.validate._lattice import usual_volume as usual_volume
-from athanor.validate._relaxing import relaxed as relaxed
-
-Named = Lattice
-ATOMS_PER_CUBE = PER_CUBE
-named_crystal = crystal
+from athanor.validate._lattice import Lattice, check_element, crystal, family, usual_volume
+from athanor.validate._relaxing import relaxed
 
 
 class OfCrystal(Component):
     """Fields of properties of one crystal: `element` and `lattice`, or any structure `file`."""
 
     element: Annotated[str, AfterValidator(check_element)] | None = None
-    lattice: Named | None = None
+    lattice: Lattice | None = None
     file: Path | None = Field(default=None, description="a structure that ASE reads, instead")
 
     @model_validator(mode="after")

@@ -19,8 +19,7 @@ from athanor.dynamics import Leg, Snapshot, engine_of
 from athanor.errors import ConfigError, MeasurementError
 from athanor.structure import bare, structure_id
 from athanor.validate import Tell, silent
-from athanor.validate._crystal import Named, named_crystal
-from athanor.validate._lattice import check_element, usual_volume
+from athanor.validate._lattice import Lattice, check_element, crystal, usual_volume
 from athanor.validate._structure.kept import Part, keep, kept
 
 USUAL_ATOMS = 256
@@ -54,7 +53,7 @@ class OfTrajectory(Component):
     )
     skip: int = Field(default=0, ge=0, description="frames of the trajectory left out at its start")
     element: Annotated[str, AfterValidator(check_element)] | None = None
-    lattice: Named | None = None
+    lattice: Lattice | None = None
     file: Path | None = Field(default=None, description="a structure to start from, instead")
     atoms: int | None = Field(
         default=None,
@@ -120,7 +119,7 @@ class OfTrajectory(Component):
             assert self.element is not None
             assert self.lattice is not None
             volume = self.volume or usual_volume(self.element)
-            cell = named_crystal(self.element, self.lattice, volume, cubic=True)
+            cell = crystal(self.element, self.lattice, volume, cubic=True)
         if self.volume is not None:
             if not cell.pbc.all():
                 raise ConfigError(f"{self.file} is not periodic, so it has no volume; leave it out")
