@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
-from athanor.errors import ConfigError, MeasurementError
-from athanor.validate._structure.kept import Part, keep, kept
+from athanor.errors import ConfigError, FolderError, MeasurementError
+from athanor.validate._structure.kept import Part, keep, kept, only_one
 from athanor.validate._structure.trajectory import OfTrajectory, repeated
 from athanor.validate.rdf import RadialDistribution
 from athanor.validate.structure_factor import StructureFactor
@@ -184,3 +185,29 @@ def test_the_structure_factor_of_dynamics(tmp_path: Path) -> None:
     assert heard[-1] == pytest.approx(1)
     compared = config.joined(result, result)
     assert [one.value for one in compared.quantities if one.is_error] == [0]
+
+
+class Counted(EMT):
+    """EMT that counts its evaluations."""
+
+    count = 0
+
+    def calculate(self, *args: object, **kwargs: object) -> None:
+        self.count += 1
+        super().calculate(*args, **kwargs)
+
+
+def test_two_that_want_the_same_run_make_it_once(tmp_path: Path) -> None:
+    config = OfTrajectory(**HOT, **SHORT)
+    calculators = [Counted(), Counted()]
+    with ThreadPoolExecutor(2) as both:
+        one, other = both.map(
+            lambda mine: config.frames_of(mine, seed=5, workdir=tmp_path), calculators
+        )
+    assert min(calculator.count for calculator in calculators) == 0
+    assert all(np.array_equal(a.positions, b.positions) for a, b in zip(one, other, strict=True))
+
+
+def test_a_lock_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="cannot be written"), only_one(tmp_path / "no" / "lock"):
+        pass

@@ -105,6 +105,31 @@ def test_a_file_that_changed_is_measured_again(place: Path) -> None:
     assert len(measured(place / "s")) == 2
 
 
+LIQUID = (
+    'element = "Al"\nlattice = "fcc"\nvolume = 19.0\ntemperature_K = 1500.0\natoms = 32\n'
+    "timestep_fs = 4.0\nequilibration_ps = 0.06\nsampling_ps = 0.12\ninterval_ps = 0.02\n"
+)
+
+
+def test_properties_of_one_liquid_share_its_run(place: Path) -> None:
+    def item(kind: str, more: str = "") -> str:
+        return f'[[property]]\nkind = "{kind}"\n{LIQUID}{more}'
+
+    both = item("rdf") + item("structure_factor", 'method = "transform"\n')
+    found = run(on(both, "pairs.toml", against="emt.toml"), place / "s")
+    assert found["failures"] == 0
+    made = sorted((place / "s" / "trajectories").rglob("*.npz"))
+    assert len({path.parent for path in made}) == 2  # one for each subject
+    notes = [one["notes"]["emt"][0].partition(";")[0].strip(".") for one in found["properties"]]
+    assert notes[0] == notes[1]
+    stamps = [path.stat().st_mtime_ns for path in made]
+    # what is made of the frames may change: the run is there
+    run(on(item("rdf", "r_max = 6.0\n"), "pairs.toml", against="emt.toml"), place / "s")
+    assert len(measured(place / "s")) == 6
+    assert sorted((place / "s" / "trajectories").rglob("*.npz")) == made
+    assert [path.stat().st_mtime_ns for path in made] == stamps
+
+
 def test_what_fails_says_why_and_the_rest_goes_on(place: Path) -> None:
     LennardJones(frozenset({"Ar"}), cutoff=8.0, epsilon=0.01, sigma=3.4).save(place / "argon")
     found = run(on(EOS, "argon", "pairs.toml", against="emt.toml"), place / "s")

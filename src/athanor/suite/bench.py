@@ -21,6 +21,8 @@ from athanor.validate import AloneConfig, PropertyConfig, Tell
 MEASURED = "measured.json"
 PARTS = "parts"
 """Folder of what a long measurement keeps until it is whole."""
+RUNS = "trajectories"
+"""Folder of the dynamics that several properties are measured on, and others may be later."""
 
 
 class SuiteBench(Bench):
@@ -39,12 +41,16 @@ class SuiteBench(Bench):
         oracle = work / "calculator"
         make_folder(oracle)
         mine = subject.calculator(workdir=oracle)
-        # one seed for all subjects, so that they begin from the same
-        seed = Task("measure", task.payload, (), seed=task.seed).stream
         if isinstance(item, AloneConfig):
-            found = item.attempt(mine, seed=seed, workdir=work / PARTS, tell=_teller(work))
+            run = item.shared_run
+            place = work / PARTS
+            if run is not None:
+                place = self.folder / RUNS / Task("measure", run, task.inputs, seed=task.seed).id
+            seed = _seed(task, task.payload if run is None else run)
+            found = item.attempt(mine, seed=seed, workdir=place, tell=_teller(work))
             data, failures = found.plain(), len(found.failures)
         else:
+            seed = _seed(task, task.payload)
             data, failures = self._compare(item, task, mine, seed=seed, work=work)
         write_file(part / MEASURED, json_bytes(data))
         return {"failures": failures}
@@ -66,6 +72,11 @@ class SuiteBench(Bench):
 
     def _subject(self, level: str) -> Subject:
         return next(one for one in self.config.subjects if one.level == level)
+
+
+def _seed(task: Task, what: Mapping[str, Any]) -> int:
+    """One for all subjects, so that they begin from the same."""
+    return Task("measure", what, (), seed=task.seed).stream
 
 
 def _teller(work: Path) -> Tell:

@@ -67,6 +67,14 @@ class AloneConfig(PropertyConfig):
         judging = {"tolerance", "literature"}
         return {key: value for key, value in super().identity.items() if key not in judging}
 
+    @property
+    def shared_run(self) -> dict[str, Any] | None:
+        """What its dynamics depend on, if others may be measured on the same run; else None.
+
+        In a suite, properties for which it is equal get the same seed and `workdir`, which stays.
+        """
+        return None
+
     @abstractmethod
     def alone(
         self, calculator: Calculator, *, seed: int, workdir: Path, tell: Tell = silent

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self, cast
+from typing import Annotated, Any, Self, cast
 
 import numpy as np
 from ase import Atoms
@@ -20,7 +21,7 @@ from athanor.errors import ConfigError, MeasurementError
 from athanor.structure import bare, structure_id
 from athanor.validate import Tell, silent
 from athanor.validate._lattice import Lattice, check_element, crystal, usual_volume
-from athanor.validate._structure.kept import Part, keep, kept
+from athanor.validate._structure.kept import Part, keep, kept, only_one
 
 USUAL_ATOMS = 256
 SHOWN_STEPS = 100
@@ -93,6 +94,13 @@ class OfTrajectory(Component):
         if self.sampling_ps < self.interval_ps:
             raise ValueError("sampling_ps is shorter than interval_ps, so there would be no frame")
         return self
+
+    @property
+    def shared_run(self) -> dict[str, Any] | None:
+        """The fields of the dynamics; what is made of their frames changes nothing in them."""
+        if self.trajectory is not None:
+            return None
+        return self.model_dump(mode="json", include=set(OfTrajectory.model_fields))
 
     @property
     def subject(self) -> str:
@@ -173,12 +181,21 @@ class OfTrajectory(Component):
         """
         if self.trajectory is not None:
             return read_structures(self.trajectory)[self.skip :]
+        start = self.start()
+        stem = workdir / f"leg-{self._digest(start, seed)}"
+        # another property may be waiting for the very same run
+        with only_one(stem.with_suffix(".lock")):
+            return self._run(start, calculator, seed=seed, stem=stem, tell=tell)
+
+    def _run(
+        self, atoms: Atoms, calculator: Calculator, *, seed: int, stem: Path, tell: Tell
+    ) -> list[Atoms]:
+        """The frames of dynamics; legs are kept in files that begin with `stem`."""
         frames: list[Atoms] = []
-        pieces, atoms = self.pieces(), self.start()
+        pieces = self.pieces()
         whole, done = max(1, sum(piece.leg.steps for piece in pieces)), 0
-        digest = self._digest(atoms, seed)
         for number, piece in enumerate(pieces):
-            path = workdir / f"leg-{digest}-{number}.npz"
+            path = stem.with_name(f"{stem.name}-{number}.npz")
             part = kept(path)
             if part is None:
 
@@ -196,8 +213,7 @@ class OfTrajectory(Component):
 
     def _digest(self, start: Atoms, seed: int) -> str:
         """Of all that the legs depend on beside the calculator."""
-        fields = self.model_dump_json(include=set(OfTrajectory.model_fields))
-        what = f"{fields} {structure_id(start)} {seed}"
+        what = f"{json.dumps(self.shared_run)} {structure_id(start)} {seed}"
         return hashlib.sha256(what.encode()).hexdigest()[:12]
 
 
