@@ -150,7 +150,7 @@ class World:
                 {"structure": f"{task.id}-{i}", "artefact": "x", "index": i, "reason": "r"}
                 for i in range(task.payload["budget"])
             ]
-            return {"chosen": chosen}
+            return {"chosen": chosen, "offered": len(chosen)}
         return {}
 
     def now(self) -> float:
@@ -217,6 +217,16 @@ def test_a_candidate_is_a_trigger_when_asked_for() -> None:
     eager = World(config(untriggered_cycles=1, max_cycles=20), behave)
     eager.play()
     assert (eager.state.stopped_by, eager.state.cycle) == ("untriggered", 1)
+
+
+def test_candidates_that_have_their_labels_are_no_trigger() -> None:
+    def behave(task: Task) -> Any:
+        known = {"chosen": [], "offered": 0} if task.cycle == 4 else None
+        return known if task.kind == "select" else None
+
+    world = World(config(untriggered_cycles=1, max_cycles=20, trigger="save"), behave)
+    world.play()
+    assert (world.state.stopped_by, world.state.cycle) == ("untriggered", 4)
 
 
 def test_without_candidates_the_potential_stays() -> None:

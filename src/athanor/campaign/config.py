@@ -52,7 +52,7 @@ class StopSection(Component):
     """[stop]: when to end; the first rule that holds ends the campaign.
 
     A trajectory is untriggered when it ran its full schedule and nothing halted it; with
-    `trigger = "save"` it must not even have left a candidate.
+    `trigger = "save"` it must not even have left a candidate that has no label yet.
     """
 
     untriggered_cycles: int | None = Field(default=None, ge=1)

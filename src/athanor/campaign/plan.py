@@ -227,10 +227,10 @@ def _turn(config: CampaignConfig, state: State, now: Generation) -> Step | Gener
     runs = [task for task in tasks if task.id in state.finished_tasks]
     if not runs:
         return _all_failed(state, tasks, f"every trajectory of cycle {now.cycle + 1} failed")
-    triggers = [_triggered(config, state.summary(task.id)) for task in runs]
-    quiet = now.quiet + 1 if len(runs) == len(tasks) and not any(triggers) else 0
-    after = dataclasses.replace(now, cycle=now.cycle + 1, quiet=quiet)
+    whole = len(runs) == len(tasks) and not any(_halted(state.summary(task.id)) for task in runs)
     harvests = [task.id for task in runs if state.summary(task.id)["candidates"]]
+    quiet = whole and not (harvests and config.stop.trigger == "save")
+    after = dataclasses.replace(now, cycle=now.cycle + 1, quiet=now.quiet + 1 if quiet else 0)
     if not harvests:
         return after
     budget = config.cycle.labels
@@ -239,8 +239,13 @@ def _turn(config: CampaignConfig, state: State, now: Generation) -> Step | Gener
     select = select_task(config, state, now, harvests, budget)
     if pending := state.pending([select]):
         return Work(after.cycle, "select", pending, 1)
-    chosen = state.summary(select.id)["chosen"]
-    return _learn(config, state, after, chosen) if chosen else after
+    found = state.summary(select.id)
+    if found["chosen"]:
+        return _learn(config, state, after, found["chosen"])
+    if whole and not found["offered"]:
+        # each candidate has its label, as validation frames of a pool may, or cannot have one
+        return dataclasses.replace(after, quiet=now.quiet + 1)
+    return after
 
 
 def _learn(
@@ -344,9 +349,8 @@ def _same_end(
     return found == (stop, cycle, fit, measured)
 
 
-def _triggered(config: CampaignConfig, summary: Any) -> bool:
-    halted = summary["stopped_by"] != "completed" or summary["steps"] < summary["planned"]
-    return halted or (config.stop.trigger == "save" and summary["candidates"] > 0)
+def _halted(summary: Any) -> bool:
+    return bool(summary["stopped_by"] != "completed" or summary["steps"] < summary["planned"])
 
 
 def _all_failed(state: State, tasks: list[Task], what: str) -> Abort:
