@@ -204,6 +204,7 @@ def test_the_command_prints_a_table_and_says_by_its_exit_code_what_came_out(
     row = next(one.split() for one in said.out.splitlines() if LATTICE_CONSTANT in one)
     assert row[:4] == ["fcc", "lattice", "constant,", "Å"]
     assert len([word for word in row[4:] if word[0].isdigit()]) == 2
+    assert "published" not in said.out
     # the pair potential is no aluminium
     assert code == 2
     assert "not met" in said.err
@@ -252,6 +253,11 @@ def test_how_a_suite_stands(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     said = capsys.readouterr().out
     assert said.startswith("metal: measured; 1 measurement kept")
     assert LATTICE_CONSTANT in said
+    (place / "metal.toml").write_text(EOS + f'literature = {{ "{LATTICE_CONSTANT}" = 4.05 }}\n')
+    main(["validate", "emt.toml", "--suite", "metal.toml"])
+    said = capsys.readouterr().out
+    assert "published" in said
+    assert next(line for line in said.splitlines() if LATTICE_CONSTANT in line).endswith("4.05 ")
     assert main(["status", "metal.athanor", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["summary"] == json.loads((place / "metal.athanor" / "suite.json").read_text())
