@@ -19,6 +19,7 @@ from typing import Any
 
 from ani_systems import machine
 
+from athanor.data.durable import write_file
 from athanor.suite import Subject, SuiteConfig, run
 
 SUITE = Path(__file__).resolve().parents[1] / "examples" / "metal.toml"
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     record = timed(given.potential, given.place, given.species)
-    given.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_file(given.out, (json.dumps(record, indent=1) + "\n").encode())
     print(json.dumps({key: record[key] for key in ("elapsed_s", "processor_s", "seconds")}))
 
 

@@ -343,3 +343,24 @@ def test_what_is_at_rest_cannot_be_rescaled() -> None:
 def test_a_leg_that_makes_no_sense_is_refused(leg: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Leg(**leg)
+
+
+def test_langevin_dynamics_hold_the_temperature_of_configurations() -> None:
+    """Velocities at the ends of steps are colder by (omega dt / 2)^2: exact for springs."""
+    atoms = bulk("Al", a=8.0, cubic=True).repeat(8)
+    springs, step, temperature = Springs(atoms.positions.copy()), 25.0, 300.0
+    square = 2 * (step * units.fs) ** 2 / atoms.get_masses()[0]
+    off: list[float] = []
+    cold: list[float] = []
+
+    def watch(snapshot: Snapshot) -> bool:
+        off.append(2 * snapshot.energy / (3 * len(atoms) * units.kB))
+        cold.append(snapshot.temperature_K)
+        return False
+
+    leg = Leg(600, step, temperature, thermostat_ps=0.2, every=4)
+    AseEngine(springs).run(atoms, leg, seed=1, watch=watch)
+    off, cold = off[50:], cold[50:]
+    assert np.mean(off) == pytest.approx(temperature, rel=0.02)
+    assert np.mean(cold) == pytest.approx(temperature * (1 - square / 4), rel=0.02)
+    assert square / 4 > 0.1

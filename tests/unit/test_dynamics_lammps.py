@@ -211,3 +211,25 @@ def test_what_lammps_cannot_evaluate_is_told_before_it_starts() -> None:
     atoms = bulk("Cu", cubic=True).repeat(2)
     with pytest.raises(MeasurementError, match="step 0: the structure holds Cu"):
         engine_of(aluminium()).run(atoms, Leg(10, 2.0), seed=1)
+
+
+def test_langevin_dynamics_hold_the_temperature_of_velocities() -> None:
+    """At the ends of steps; in their middle they are hotter, as configurations are."""
+    temperature, step = 300.0, 10.0
+    leg = Leg(500, step, temperature, thermostat_ps=0.2)
+    engine = engine_of(aluminium())
+    settled = engine.run(bulk("Al", cubic=True).repeat(5), leg, seed=1)
+    ends: list[float] = []
+    kicks: list[float] = []
+
+    def watch(snapshot: Snapshot) -> bool:
+        forces = aluminium().get_forces(snapshot.atoms) * step * units.fs / 2
+        kicks.append(float(np.mean(forces**2) / snapshot.atoms.get_masses()[0] / units.kB))
+        ends.append(snapshot.temperature_K)
+        return False
+
+    engine.run(
+        settled, Leg(4000, step, temperature, thermostat_ps=0.2, every=40), seed=2, watch=watch
+    )
+    assert np.mean(ends) == pytest.approx(temperature, rel=0.02)
+    assert np.mean(kicks) > 0.025 * temperature

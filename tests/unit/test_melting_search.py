@@ -171,7 +171,7 @@ def test_the_search_finds_melting_points_within_its_interval() -> None:
     """Melting points and mobilities are drawn; so many intervals of 95 % hold the truth."""
     rng = np.random.default_rng(6)
     inside, runs = [], []
-    for trial in range(16):
+    for trial in range(40):
         melting = float(rng.uniform(850, 1150))
         mobility = float(10 ** rng.uniform(-2.3, -1.5))
         curved = float(rng.uniform(0, 1))
@@ -180,8 +180,8 @@ def test_the_search_finds_melting_points_within_its_interval() -> None:
         assert not found.narrow or crossing.half_width <= 8.0
         inside.append(crossing.low <= melting <= crossing.high)
         runs.append(len(found.runs))
-    # 16 draws of 95 %: fewer than 12 has a chance of one in a thousand
-    assert sum(inside) >= 12
+    # 40 draws of 95 %: fewer than 33 has a chance of one in a thousand
+    assert sum(inside) >= 33
     assert np.median(runs) < 25
 
 
@@ -256,3 +256,19 @@ def test_the_first_run_is_at_the_guess_and_the_second_on_the_side_that_the_first
     for drift, expected in ((2.0, 1040.0), (-2.0, 960.0)):
         run = wandering(1000.0, drift, np.random.default_rng(13))
         assert next_temperature(Evidence.of([run], aim()), aim()) == pytest.approx(expected)
+
+
+def test_runs_that_are_not_sure_one_by_one_are_a_bracket_together() -> None:
+    found = crossing_of(
+        [Velocity(t, 0.02 * (1000.0 - t), 0.5) for t in np.linspace(900.0, 1100.0, 9)],
+        confidence=0.95,
+    )
+    assert found is not None
+
+    def tried(*places: float) -> Evidence:
+        return Evidence(tuple(Growth(t, INTERVAL, (20.0,)) for t in places), crossing=found)
+
+    assert tried(900.0, 1100.0).bracket == (found.low, found.high)
+    assert tried(found.low + 1.0, 1100.0).bracket is None
+    assert tried(900.0, found.high - 1.0).bracket is None
+    assert Evidence(tried(900.0).runs, growing=(900.0,)).bracket is None

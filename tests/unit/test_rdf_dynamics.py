@@ -12,8 +12,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
+from athanor.data.durable import only_one
 from athanor.errors import ConfigError, FolderError, MeasurementError
-from athanor.validate._structure.kept import Part, keep, kept, only_one
+from athanor.validate._structure.kept import Part, keep, kept
 from athanor.validate._structure.trajectory import OfTrajectory, repeated
 from athanor.validate.rdf import RadialDistribution
 from athanor.validate.structure_factor import StructureFactor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ase.io import write
 
 from athanor.campaign.events import CampaignStarted, TaskFailed, TaskFinished
 from athanor.campaign.journal import NAME, Journal, read_journal
+from athanor.campaign.lock import only_writer
 from athanor.campaign.sections import CampaignSection
 from athanor.cli import main
 from athanor.errors import ConfigError, FolderError, FormatError
@@ -261,6 +263,9 @@ def test_how_a_suite_stands(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["status", "metal.athanor", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["summary"] == json.loads((place / "metal.athanor" / "suite.json").read_text())
+    with only_writer(place / "metal.athanor"):
+        assert main(["status", "metal.athanor"]) == 0
+    assert f"metal: running as process {os.getpid()}" in capsys.readouterr().out
     (place / "metal.athanor" / "suite.json").unlink()
     assert main(["status", "metal.athanor"]) == 0
     assert "unfinished" in capsys.readouterr().out
@@ -307,6 +312,13 @@ def test_the_page_is_drawn_again(place: Path, capsys: pytest.CaptureFixture[str]
     page = (place / "metal.athanor" / "report.html").read_text()
     assert main(["report", "metal.athanor", "--out", "again.html"]) == 0
     assert (place / "again.html").read_text() == page
-    (place / "metal.athanor" / "suite.json").write_text("{")
-    assert main(["report", "metal.athanor", "--out", "third.html"]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    for damaged, words in (
+        ("{", "cannot be read"),
+        ("[1]", "cannot be read"),
+        ("{}", "suite.json"),
+    ):
+        (place / "metal.athanor" / "suite.json").write_text(damaged)
+        assert main(["report", "metal.athanor", "--out", "third.html"]) == 1
+        said = capsys.readouterr().err
+        assert words in said
+        assert "metal.athanor/suite.json" in said

@@ -7,9 +7,7 @@ byte is on disk. Whoever comes second waits for the lock and adopts what it find
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from athanor.campaign.tasks import Task, canonical
-from athanor.data.durable import make_folder, sync_folder, sync_tree, writing
+from athanor.data.durable import make_folder, only_one, sync_folder, sync_tree, writing
 from athanor.errors import FolderError, FormatError, OracleError
 
 RESULT = "result.json"
@@ -127,15 +125,9 @@ class Artefacts:
         """
         make_folder(self.folder)
         path = self.folder / f"{task}.lock"
-        with writing(path):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            with writing(path):
-                fcntl.flock(handle, fcntl.LOCK_EX)
+        with only_one(path):
             yield
             path.unlink(missing_ok=True)
-        finally:
-            os.close(handle)
 
 
 def _clear(folder: Path, *, but: str) -> None:

@@ -228,9 +228,8 @@ def _turn(config: CampaignConfig, state: State, now: Generation) -> Step | Gener
     if not runs:
         return _all_failed(state, tasks, f"every trajectory of cycle {now.cycle + 1} failed")
     whole = len(runs) == len(tasks) and not any(_halted(state.summary(task.id)) for task in runs)
+    after = dataclasses.replace(now, cycle=now.cycle + 1, quiet=now.quiet + 1 if whole else 0)
     harvests = [task.id for task in runs if state.summary(task.id)["candidates"]]
-    quiet = whole and not (harvests and config.stop.trigger == "save")
-    after = dataclasses.replace(now, cycle=now.cycle + 1, quiet=now.quiet + 1 if quiet else 0)
     if not harvests:
         return after
     budget = config.cycle.labels
@@ -240,12 +239,10 @@ def _turn(config: CampaignConfig, state: State, now: Generation) -> Step | Gener
     if pending := state.pending([select]):
         return Work(after.cycle, "select", pending, 1)
     found = state.summary(select.id)
-    if found["chosen"]:
-        return _learn(config, state, after, found["chosen"])
-    if whole and not found["offered"]:
-        # each candidate has its label, as validation frames of a pool may, or cannot have one
-        return dataclasses.replace(after, quiet=now.quiet + 1)
-    return after
+    # what is not offered has its label, as validation frames of a pool may, or cannot have one
+    if found["offered"] and config.stop.trigger == "save":
+        after = dataclasses.replace(after, quiet=0)
+    return _learn(config, state, after, found["chosen"]) if found["chosen"] else after
 
 
 def _learn(

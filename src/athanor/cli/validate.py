@@ -132,7 +132,8 @@ def _show(found: dict[str, Any]) -> None:
             grid.add_column(name, justify="right", no_wrap=True)
         shown = rows(entry)
         known = [next(iter(one.values())).get("literature") for one in shown.values()]
-        if any(value is not None for value in known):
+        told = any(value is not None for value in known)
+        if told:
             grid.add_column("published", justify="right")
         for (key, by_subject), published in zip(shown.items(), known, strict=True):
             first = next(iter(by_subject.values()))
@@ -140,8 +141,7 @@ def _show(found: dict[str, Any]) -> None:
             if found["reference"] in names and found["reference"] not in by_subject:
                 cells[names.index(found["reference"])] = _number(first["reference"])
             unit = f", {first['unit']}" if first["unit"] else ""
-            last = [_number(published)] if len(grid.columns) > len(names) + 1 else []
-            grid.add_row(f"{key}{unit}", *cells, *last)
+            grid.add_row(f"{key}{unit}", *cells, *([_number(published)] if told else []))
         console.print(grid)
         for name, sentences in entry["failed"].items():
             for sentence in sentences:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,19 @@ def writing(path: Path) -> Iterator[None]:
             f"{path}: cannot be written ({error.strerror or error}); "
             "give a folder on a disk you may write to"
         ) from error
+
+
+@contextlib.contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Wait until nobody holds this lock file, then hold it for the block; FolderError.
+
+    The system frees it when a process ends, however it ends.
+    """
+    with contextlib.ExitStack() as held:
+        with writing(path):
+            lock = held.enter_context(path.open("ab"))
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+        yield
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -16,11 +16,12 @@ def report_of(folder: Path) -> str:
     # matplotlib and jinja2 take a second to import, which only a report should cost
     from athanor.distil.folder import distillation
     from athanor.suite.folder import is_suite, read_summary
+    from athanor.suite.runner import SUMMARY
 
     if is_suite(folder):
         from athanor.report.suite import render_suite
 
-        return render_suite(read_summary(folder))
+        return render_suite(read_summary(folder), where=folder / SUMMARY)
     if (found := distillation(folder)) is not None:
         from athanor.report.distilled import distilled_report
 

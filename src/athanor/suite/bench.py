@@ -42,8 +42,7 @@ class SuiteBench(Bench):
         make_folder(oracle)
         mine = subject.calculator(workdir=oracle)
         if isinstance(item, AloneConfig):
-            run = item.shared_run
-            place = work / PARTS
+            run, place = item.shared_run, work / PARTS
             if run is not None:
                 place = self.folder / RUNS / Task("measure", run, task.inputs, seed=task.seed).id
             seed = _seed(task, task.payload if run is None else run)

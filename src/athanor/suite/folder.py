@@ -32,7 +32,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         )
     try:
         return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise FormatError(path, None, f"this summary cannot be read ({error})") from None
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ase import Atoms
 
-from athanor.data.durable import write_file, writing
+from athanor.data.durable import write_file
 from athanor.data.packing import npz_bytes, pack_structures, read_npz, unpack_structures
 from athanor.errors import FormatError
 
@@ -45,13 +42,3 @@ def kept(path: Path) -> Part | None:
     except (FormatError, LookupError, ValueError):
         return None
     return Part(end, tuple(frames))
-
-
-@contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Wait until nobody holds this lock, then hold it; the system frees it when a process ends."""
-    with contextlib.ExitStack() as open_files:
-        with writing(path):
-            lock = open_files.enter_context(path.open("ab"))
-            fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
-        yield

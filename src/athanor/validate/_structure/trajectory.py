@@ -15,13 +15,14 @@ from ase.calculators.calculator import Calculator
 from pydantic import AfterValidator, Field, model_validator
 
 from athanor.component import Component
+from athanor.data.durable import only_one
 from athanor.data.formats import read_structures
 from athanor.dynamics import Leg, Snapshot, engine_of
 from athanor.errors import ConfigError, MeasurementError
 from athanor.structure import bare, structure_id
 from athanor.validate import Tell, silent
 from athanor.validate._lattice import Lattice, check_element, crystal, usual_volume
-from athanor.validate._structure.kept import Part, keep, kept, only_one
+from athanor.validate._structure.kept import Part, keep, kept
 
 USUAL_ATOMS = 256
 SHOWN_STEPS = 100
